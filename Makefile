@@ -1,0 +1,57 @@
+# The project's everyday words; `make` alone lists them.
+# Everything is installed into .venv, on first use. Nothing outside this folder is touched.
+
+# TensorFlow 2.21 runs on Python 3.10 to 3.13. Take the first of these that fits, or the one you name:
+# make notebook PYTHON=/path/to/python
+FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+
+RUN := .venv/bin/python -m
+PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
+
+.PHONY: help notebook test lint clean pins
+
+help:
+	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
+	@echo "make test       run every test, the notebook among them"
+	@echo "make lint       check style and types"
+	@echo "make clean      remove .venv and the caches; what you trained stays"
+	@echo "make pins       for maintainers: renew the versions in constraints.txt"
+
+notebook: .venv/.installed
+	@.venv/bin/python notebooks/run.py
+
+# One pytest run, so one summary. A notebook cell may take up to ten minutes on a slow machine.
+test: .venv/.installed
+	$(RUN) pytest --nbval --nbval-current-env --nbval-cell-timeout=600 tests notebooks/cat_dcgan.ipynb
+
+lint: .venv/.installed
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+# The file .installed says that the installation came to its end, and since when; it is done again
+# when one of the two files that decide it is newer.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) -c '$(FITS)' || { \
+		echo "This needs Python 3.10, 3.11, 3.12 or 3.13, and '$(or $(PYTHON),python3)' is none of them." >&2; \
+		echo "If you have one, name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(RUN) pip --version >/dev/null 2>&1 || { \
+		echo "Creating .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; } || { \
+		rm -rf .venv; \
+		echo "Python could not create .venv. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into .venv, this once: about 0.8 GB to download and 2.6 GB on disk."
+	$(PIP_INSTALL) -c constraints.txt -e '.[notebook,test,lint]'
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist catdcgan.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv resolves for all four Pythons and all systems at once; pip cannot. It gets a throw-away environment.
+pins:
+	$(PYTHON) -m venv --clear build/pins
+	build/pins/bin/python -m pip install --disable-pip-version-check uv
+	build/pins/bin/uv pip compile pyproject.toml --universal --python-version 3.10 --all-extras --upgrade \
+		--no-annotate --custom-compile-command "make pins" --output-file constraints.txt

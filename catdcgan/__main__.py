@@ -1,0 +1,8 @@
+"""``python -m catdcgan`` is the command ``catdcgan``."""
+
+import sys
+
+from catdcgan.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""Checkpoints: what one holds, restoring it, and saving during training.
+
+A run's folder holds ``model.ckpt``, the generator alone under the article's names, for looking at pictures;
+and ``model.ckpt-STEP``, everything that training needs to go on from that step. Each of them is two files,
+``.index`` and ``.data-00000-of-00001``; a path to a checkpoint is written without these endings.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from catdcgan.tf1 import tf
+
+NAME = "model.ckpt"
+ENDINGS = (".data-00000-of-00001", ".index")  # TensorFlow finds a checkpoint by its index: that one goes last
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message says what was found and what was expected."""
+
+
+class Architecture(NamedTuple):
+    """What the shapes of a generator's variables tell."""
+
+    z_dim: int  # length of a latent
+    base_filters: int  # width
+    image_size: int  # side of the pictures, in pixels
+    channels: int  # 3 for colour, 1 for grayscale
+
+
+def read_architecture(path: str | os.PathLike[str]) -> Architecture:
+    """Tell a generator's settings from the shapes in a checkpoint.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or it holds no generator of this program.
+    """
+    shapes = _open(path).get_variable_to_shape_map()
+    try:
+        return architecture(shapes)
+    except (KeyError, ValueError):
+        raise CheckpointError(
+            f"{path} is not a cat DCGAN: expected generator/dense/kernel (z_dim, features) and "
+            f"generator/logits/kernel (5, 5, channels, width) in it, found {_some(shapes)}"
+        ) from None
+
+
+def architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
+    """Tell a generator's settings from the shapes of its variables, by name.
+
+    Raises:
+        KeyError, ValueError: they are not a generator's of this program.
+    """
+    z_dim, features = shapes["generator/dense/kernel"]
+    _, _, channels, base_filters = shapes["generator/logits/kernel"]
+    side = math.isqrt(features // (16 * base_filters))
+    if side * side * 16 * base_filters != features:
+        raise ValueError(f"{features} features are no square of pixels at width {base_filters}")
+    return Architecture(z_dim, base_filters, 16 * side, channels)
+
+
+def restore(
+    sess: tf.Session,
+    path: str | os.PathLike[str],
+    variables: Sequence[tf.Variable],
+    substitutes: Mapping[str, str | None] | None = None,
+) -> None:
+    """Give variables of the session's graph the values in a checkpoint. Adds no op to the graph.
+
+    Args:
+        sess: the session.
+        path: the checkpoint, such as ``models/model.ckpt``.
+        variables: what to restore; anything else in the checkpoint is left alone.
+        substitutes: for each name that a checkpoint may lack, the name to read in its place, or None to
+            leave the variable as it is. So the checkpoint of the article's author, which has none of our
+            counters and averages, restores.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, lacks a variable, or holds it in another
+            shape. No variable has changed then.
+    """
+    reader = _open(path)
+    shapes = reader.get_variable_to_shape_map()
+    sources = []
+    for variable in variables:
+        name = variable.op.name
+        source = name if name in shapes else (substitutes or {}).get(name, name)
+        if source is not None:
+            sources.append((variable, source))
+    missing = [name for _, name in sources if name not in shapes]
+    if missing:
+        raise CheckpointError(
+            f"{path} lacks {_some(missing)}, of {len(sources)} variables; found {_some(shapes)}"
+        )
+    for variable, name in sources:
+        if shapes[name] != variable.shape.as_list():
+            raise CheckpointError(
+                f"{path} holds {name} as {shapes[name]}, expected {variable.shape.as_list()}"
+            )
+    values = []
+    for variable, name in sources:
+        try:
+            values.append((variable, reader.get_tensor(name)))
+        except (tf.errors.OpError, RuntimeError) as error:
+            raise CheckpointError(f"{path} is damaged: {name} cannot be read ({error})") from error
+    set_variables(sess, values)
+
+
+def set_variables(sess: tf.Session, values: Iterable[tuple[tf.Variable, Any]]) -> None:
+    """Give variables values, without an op more: their initializers are run, fed with the values."""
+    initializers = [(variable.initializer, value) for variable, value in values]
+    sess.run(
+        [initializer for initializer, _ in initializers],
+        {initializer.inputs[1]: value for initializer, value in initializers},
+    )
+
+
+def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
+    """Write a checkpoint beside its place and move it there whole, making the folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".saving-", dir=path.parent) as temporary:
+        saver.save(sess, f"{temporary}/{NAME}", write_meta_graph=False, write_state=False)
+        for ending in ENDINGS:
+            os.replace(f"{temporary}/{NAME}{ending}", f"{path}{ending}")
+
+
+def numbered(folder: Path) -> list[Path]:
+    """The checkpoints ``model.ckpt-STEP`` in a folder, oldest step first."""
+    names = (re.fullmatch(rf"{re.escape(NAME)}-(\d+)\.index", file.name) for file in folder.glob(f"{NAME}-*"))
+    return [folder / f"{NAME}-{step}" for step in sorted(int(name[1]) for name in names if name)]
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint to go on from: the highest step, else ``model.ckpt``, else None."""
+    if steps := numbered(folder):
+        return steps[-1]
+    return folder / NAME if (folder / f"{NAME}.index").exists() else None
+
+
+def remove_old(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep` numbered checkpoints."""
+    for path in numbered(folder)[:-keep]:
+        for ending in reversed(ENDINGS):  # the index first: no half of a checkpoint is ever found
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
+def _open(path: str | os.PathLike[str]) -> Any:
+    """A TensorFlow CheckpointReader."""
+    absent = [ending for ending in ENDINGS if not Path(f"{path}{ending}").is_file()]
+    if absent:
+        folder = Path(path).parent
+        there = sorted(file.stem for file in folder.glob("*.index")) if folder.is_dir() else []
+        raise CheckpointError(
+            f"no checkpoint {path}: expected the file {path}{absent[0]}, "
+            f"found {_some(there) if there else 'no checkpoint'} in {folder.absolute()}"
+        )
+    try:
+        return tf.train.load_checkpoint(os.fspath(path))
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: its index cannot be read ({error})") from error
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few names and how many there are."""
+    names = sorted(names)
+    return ", ".join(names[:4]) + (f" ... ({len(names)} in all)" if len(names) > 4 else "")

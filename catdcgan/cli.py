@@ -1,0 +1,224 @@
+"""The command line: ``catdcgan train``, ``catdcgan sample`` and ``catdcgan draw``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from catdcgan import __version__
+from catdcgan.data import DataError, Dataset
+from catdcgan.drawn import draw_cats
+from catdcgan.images import image_grid, plot_losses, save_animation, save_image
+
+# What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
+
+DRAWN = "drawn"
+ANIMATION_FRAMES = 100  # at most; more make the file large and the film long
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        Exit status: 0 done; 1 something given cannot be used, as a line on stderr says; 130 interrupted.
+        Wrong usage exits with 2.
+    """
+    options = _parser().parse_args(arguments)
+    from catdcgan.checkpoint import CheckpointError
+
+    try:
+        options.run(options)
+    except (DataError, CheckpointError, OSError) as error:
+        print(f"catdcgan: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("catdcgan: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    show_defaults = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser("catdcgan", description="Train a DCGAN to draw cats, and look at them.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "train",
+        help="train on pictures",
+        formatter_class=show_defaults,
+        description="Train on a folder of pictures. Ctrl-C saves, --resume goes on from there. Checkpoints "
+        "and losses go to OUT/models, grids of samples to OUT/images.",
+    )
+    add = command.add_argument
+    add("--data", required=True, metavar="FOLDER", help='folder of pictures, or "drawn" for drawn cats')
+    add("--out", required=True, type=Path, metavar="FOLDER", help="folder of the run")
+    add("--resume", action="store_true", help="go on with the run in OUT")
+    add("--epochs", type=_whole, default=215, metavar="N", help="passes over the pictures, in all")
+    add("--steps", type=_whole, metavar="N", help="stop after so many steps in all")
+    add("--batch-size", type=_whole, default=64, metavar="N", help="pictures in a step")
+    add("--base-filters", type=_whole, default=64, metavar="N", help="width of both networks")
+    add("--size", type=_image_size, default=128, metavar="N", help="side of the pictures in pixels")
+    add("--mode", choices=("RGB", "L"), default="RGB", help="colour or grayscale")
+    add("--z-dim", type=_whole, default=100, metavar="N", help="length of a latent")
+    add("--learning-rate-D", type=_positive, default=5e-5, metavar="R", help="of the discriminator")
+    add("--learning-rate-G", type=_positive, default=2e-4, metavar="R", help="of the generator")
+    add("--beta1", type=_fraction, default=0.5, metavar="B", help="Adam's decay of the first moment")
+    add("--alpha", type=_fraction, default=0.2, metavar="A", help="slope of the leaky ReLU below zero")
+    add("--smooth", type=_fraction, default=0.1, metavar="S", help="real images are labelled 1 - S")
+    add("--flip", action="store_true", help="mirror half of the real images")
+    add(
+        "--average-decay",
+        type=_fraction,
+        default=0.0,
+        metavar="D",
+        help="draw with an exponential moving average of the generator, such as 0.999; 0 for none",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same cats")
+    add("--save-every-epochs", type=_whole, default=5, metavar="N", help="epochs between checkpoints")
+    add("--sample-every-steps", type=_whole, default=100, metavar="N", help="steps between sample grids")
+    add("--drawn-count", type=_whole, default=4000, metavar="N", help="how many cats --data drawn draws")
+    command.set_defaults(run=_train)
+
+    command = commands.add_parser(
+        "sample",
+        help="draw cats with a trained model",
+        formatter_class=show_defaults,
+        description="Draw cats with the generator in a checkpoint.",
+    )
+    add = command.add_argument
+    add("--checkpoint", default="models/model.ckpt", metavar="PATH", help="without its endings")
+    add("--count", type=_whole, default=64, metavar="N", help="how many pictures")
+    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same cats")
+    add(
+        "--out",
+        type=Path,
+        default=Path("cats.png"),
+        metavar="PATH",
+        help="a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs",
+    )
+    add(
+        "--half-range",
+        action="store_true",
+        help="the model was trained on pixels in [-0.5, 0.5], as the article's author's was",
+    )
+    command.set_defaults(run=_sample)
+
+    command = commands.add_parser(
+        "draw",
+        help="draw cats with Pillow, to train on",
+        formatter_class=show_defaults,
+        description="Draw cartoon cats, no two alike: pictures to train on without a download.",
+    )
+    add = command.add_argument
+    add("--count", type=_whole, default=64, metavar="N", help="how many pictures")
+    add("--size", type=_whole, default=128, metavar="N", help="side of the pictures in pixels")
+    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same cats")
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs",
+    )
+    command.set_defaults(run=_draw)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    from catdcgan.train import train
+
+    if options.data == DRAWN:
+        images = draw_cats(options.drawn_count, options.size, options.seed, options.mode, progress=True)
+        dataset = Dataset.from_array(images, options.seed)
+    else:
+        dataset = Dataset(options.data, options.size, options.mode, options.seed)
+    image_dir = options.out / "images"
+    losses, samples = train(
+        options.epochs,
+        options.batch_size,
+        options.z_dim,
+        options.learning_rate_D,
+        options.learning_rate_G,
+        options.beta1,
+        dataset.get_batches,
+        dataset.shape,
+        dataset.image_mode,
+        options.alpha,
+        smooth=options.smooth,
+        base_filters=options.base_filters,
+        seed=options.seed,
+        resume=options.resume,
+        model_dir=options.out / "models",
+        image_dir=image_dir,
+        step_count=options.steps,
+        save_every_epochs=options.save_every_epochs,
+        sample_every_steps=options.sample_every_steps,
+        show_every_epochs=0,
+        flip=options.flip,
+        average_decay=options.average_decay,
+    )
+    plot_losses(losses).savefig(image_dir / "losses.png")
+    save_animation(samples[:: 1 + len(samples) // ANIMATION_FRAMES], image_dir / "training.gif")
+    print(f"{len(losses)} steps done: see {image_dir}, and draw with")
+    print(f"catdcgan sample --checkpoint {options.out / 'models' / 'model.ckpt'}")
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from catdcgan.checkpoint import read_architecture
+    from catdcgan.sample import random_latents, sample
+
+    z = random_latents(options.count, read_architecture(options.checkpoint).z_dim, options.seed)
+    _write(sample(options.checkpoint, z, pixel_range=0.5 if options.half_range else 1.0), options.out)
+
+
+def _draw(options: argparse.Namespace) -> None:
+    _write(draw_cats(options.count, options.size, options.seed, progress=True), options.out)
+
+
+def _write(images: np.ndarray, out: Path) -> None:
+    """Write images (n, size, size, channels): a grid if `out` ends like a picture, else one by one."""
+    if out.suffix.lower() in Image.registered_extensions():
+        save_image(image_grid(images), out)
+        print(f"{len(images)} cats in {out}")
+        return
+    for number, image in enumerate(tqdm(images, "writing", unit=" images", delay=2)):
+        save_image(image_grid(image[None]), out / f"cat_{number:05d}.png")
+    print(f"{len(images)} cats in {out}{os.sep}")
+
+
+def _whole(text: str) -> int:
+    """A whole number from 1 up."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def _image_size(text: str) -> int:
+    number = int(text)
+    if number < 32 or number % 16:
+        raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16 from 32 up")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def _fraction(text: str) -> float:
+    """A number from 0 up to, but without, 1."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 up to below 1")
+    return number

@@ -1,0 +1,231 @@
+"""The article's five functions, in the article's order: the whole DCGAN as a static graph.
+
+"How AI can learn to generate pictures of cats" (Thomas Simonini, freeCodeCamp, 2018), after DCGAN (Radford
+et al. 2015, arXiv:1511.06434) and GAN (Goodfellow et al. 2014, arXiv:1406.2661). Names, argument order and
+variable names are the article's; `base_filters` and `image_size` are additions that default to its values.
+Call the functions inside ``with tf.Graph().as_default():``.
+
+Letters in the shapes: n images in a batch, s image size (128), c channels (3 or 1), b base_filters (64).
+"""
+
+from __future__ import annotations
+
+from catdcgan.layers import batch_normalization, conv2d, conv2d_transpose, dense
+from catdcgan.tf1 import tf
+
+
+def model_inputs(
+    real_dim: tuple[int, int, int], z_dim: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Make the placeholders through which everything enters the graph.
+
+    Args:
+        real_dim: (height, width, channels) of the real images.
+        z_dim: length of a latent.
+
+    Returns:
+        ``inputs_real`` (n, height, width, channels) in [-1, 1], ``inputs_z`` (n, z_dim) in [-1, 1], and the
+        scalars ``learning_rate_G`` and ``learning_rate_D``; all float32.
+    """
+    inputs_real = tf.placeholder(tf.float32, (None, *real_dim), name="inputs_real")
+    inputs_z = tf.placeholder(tf.float32, (None, z_dim), name="input_z")
+    learning_rate_G = tf.placeholder(tf.float32, (), name="learning_rate_G")
+    learning_rate_D = tf.placeholder(tf.float32, (), name="learning_rate_D")
+    return inputs_real, inputs_z, learning_rate_G, learning_rate_D
+
+
+def discriminator(
+    x: tf.Tensor, is_reuse: bool = False, alpha: float = 0.2, base_filters: int = 64
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Judge images: the expert who tells real cats from forged ones.
+
+    ========  ================  ====================
+    layer     kernel / stride   output
+    ========  ================  ====================
+    conv1     5x5 / 2           s/2  x s/2  x b
+    conv2     5x5 / 2           s/4  x s/4  x 2b
+    conv3     5x5 / 2           s/8  x s/8  x 4b
+    conv4     5x5 / 1           s/8  x s/8  x 8b
+    conv5     5x5 / 2           s/16 x s/16 x 16b
+    dense                       1 logit
+    ========  ================  ====================
+
+    Batch norm and leaky ReLU follow each convolution. Batch norm always uses the statistics of its batch.
+
+    Args:
+        x: images (n, s, s, c) in [-1, 1].
+        is_reuse: False makes the variables, True uses them again (for the second pass, on forgeries).
+        alpha: slope of the leaky ReLU below zero.
+        base_filters: width; every layer grows with it.
+
+    Returns:
+        ``(out, logits)``, each (n, 1): the probability that an image is real, and its logit.
+    """
+    with tf.variable_scope("discriminator", reuse=is_reuse):
+        for layer, filters, stride in (
+            (1, base_filters, 2),
+            (2, base_filters * 2, 2),
+            (3, base_filters * 4, 2),
+            (4, base_filters * 8, 1),
+            (5, base_filters * 16, 2),
+        ):
+            x = conv2d(
+                x,
+                filters,
+                kernel_size=5,
+                strides=stride,
+                padding="SAME",
+                kernel_initializer=tf.truncated_normal_initializer(stddev=0.02),
+                name=f"conv{layer}",
+            )
+            x = batch_normalization(x, epsilon=1e-5, training=True, name=f"batch_norm{layer}")
+            x = tf.nn.leaky_relu(x, alpha)
+
+        height, width, channels = x.shape[1:]
+        logits = dense(tf.reshape(x, (-1, height * width * channels)), 1, name="dense")
+        return tf.sigmoid(logits), logits
+
+
+def generator(
+    z: tf.Tensor,
+    output_channel_dim: int,
+    is_train: bool = True,
+    alpha: float = 0.2,
+    base_filters: int = 64,
+    image_size: int = 128,
+) -> tf.Tensor:
+    """Draw images from latents: the forger.
+
+    ===========  ================  ====================
+    layer        kernel / stride   output
+    ===========  ================  ====================
+    dense                          s/16 x s/16 x 16b
+    trans_conv1  5x5 / 2           s/8  x s/8  x 8b
+    trans_conv2  5x5 / 2           s/4  x s/4  x 4b
+    trans_conv3  5x5 / 2           s/2  x s/2  x 2b
+    trans_conv4  5x5 / 2           s    x s    x b
+    logits       5x5 / 1           s    x s    x c
+    ===========  ================  ====================
+
+    Leaky ReLU follows every layer but the last, batch norm every ``trans_conv``; tanh ends it.
+
+    Args:
+        z: latents (n, z_dim).
+        output_channel_dim: 3 for colour, 1 for grayscale.
+        is_train: True makes the variables and normalizes with the batch's statistics. False uses the
+            variables of an earlier call and normalizes with their moving averages: for looking at pictures.
+        alpha: slope of the leaky ReLU below zero.
+        base_filters: width; every layer grows with it.
+        image_size: side of the pictures in pixels, a multiple of 16 from 32 up.
+
+    Returns:
+        Images (n, s, s, c) in [-1, 1].
+
+    Raises:
+        ValueError: `image_size` is not a multiple of 16 from 32 up.
+    """
+    if image_size < 32 or image_size % 16:
+        raise ValueError(f"image_size must be a multiple of 16 from 32 up, not {image_size}")
+    with tf.variable_scope("generator", reuse=not is_train):
+        side = image_size // 16
+        x = dense(z, side * side * base_filters * 16, name="dense")
+        x = tf.reshape(x, (-1, side, side, base_filters * 16))
+        x = tf.nn.leaky_relu(x, alpha)
+
+        for layer, filters in enumerate(
+            (base_filters * 8, base_filters * 4, base_filters * 2, base_filters), start=1
+        ):
+            x = conv2d_transpose(
+                x,
+                filters,
+                kernel_size=5,
+                strides=2,
+                padding="SAME",
+                kernel_initializer=tf.truncated_normal_initializer(stddev=0.02),
+                name=f"trans_conv{layer}",
+            )
+            x = batch_normalization(x, epsilon=1e-5, training=is_train, name=f"batch_trans_conv{layer}")
+            x = tf.nn.leaky_relu(x, alpha)
+
+        logits = conv2d_transpose(
+            x,
+            output_channel_dim,
+            kernel_size=5,
+            strides=1,
+            padding="SAME",
+            kernel_initializer=tf.truncated_normal_initializer(stddev=0.02),
+            name="logits",
+        )
+        return tf.tanh(logits, name="out")
+
+
+def model_loss(
+    input_real: tf.Tensor,
+    input_z: tf.Tensor,
+    output_channel_dim: int,
+    alpha: float,
+    smooth: float = 0.1,
+    base_filters: int = 64,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Build both networks and what each of them minimizes.
+
+    The discriminator is asked for 1 - `smooth` on real images (one-sided label smoothing, Salimans et al.
+    2016, arXiv:1606.03498) and for 0 on forgeries; the generator wants 1 for its forgeries (the
+    "non-saturating" loss of Goodfellow et al. 2014). When neither can win and `smooth` is 0, the
+    discriminator says 1/2 to everything: d_loss = 2 ln 2 = 1.386 and g_loss = ln 2 = 0.693.
+
+    Args:
+        input_real: real images (n, s, s, c) in [-1, 1].
+        input_z: latents (n, z_dim).
+        output_channel_dim: channels of the generator's images, as in `input_real`.
+        alpha: slope of the leaky ReLU below zero, in both networks.
+        smooth: how far the label of real images stays below 1.
+        base_filters: width of both networks.
+
+    Returns:
+        ``(d_loss, g_loss)``, scalars: mean sigmoid cross-entropy, in nats.
+    """
+    fake = generator(
+        input_z, output_channel_dim, alpha=alpha, base_filters=base_filters, image_size=input_real.shape[1]
+    )
+    _, logits_real = discriminator(input_real, alpha=alpha, base_filters=base_filters)
+    _, logits_fake = discriminator(fake, is_reuse=True, alpha=alpha, base_filters=base_filters)
+
+    d_loss_real = _cross_entropy(logits_real, 1 - smooth)
+    d_loss_fake = _cross_entropy(logits_fake, 0)
+    g_loss = _cross_entropy(logits_fake, 1)
+    return d_loss_real + d_loss_fake, g_loss
+
+
+def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
+    """Mean sigmoid cross-entropy between the logits and one label for all of them."""
+    labels = tf.fill(tf.shape(logits), float(label))
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def model_optimizers(
+    d_loss: tf.Tensor, g_loss: tf.Tensor, lr_D: tf.Tensor | float, lr_G: tf.Tensor | float, beta1: float
+) -> tuple[tf.Operation, tf.Operation]:
+    """Make one training step for each network, with Adam (Kingma and Ba 2014, arXiv:1412.6980).
+
+    Each step changes the trainable variables of its own network only, and brings that network's batch-norm
+    moving averages up to date (its UPDATE_OPS).
+
+    Args:
+        d_loss: the discriminator's loss.
+        g_loss: the generator's loss.
+        lr_D: the discriminator's learning rate.
+        lr_G: the generator's learning rate.
+        beta1: Adam's decay of the first moment; 0.5 in DCGAN.
+
+    Returns:
+        ``(d_train_opt, g_train_opt)``.
+    """
+    train_opts = []
+    for scope, loss, learning_rate in (("discriminator", d_loss, lr_D), ("generator", g_loss, lr_G)):
+        variables = tf.trainable_variables(scope)
+        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS, scope)):
+            optimizer = tf.train.AdamOptimizer(learning_rate, beta1=beta1)
+            train_opts.append(optimizer.minimize(loss, var_list=variables))
+    d_train_opt, g_train_opt = train_opts
+    return d_train_opt, g_train_opt

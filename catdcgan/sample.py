@@ -1,0 +1,122 @@
+"""Look at what a generator draws: from a session that trains it, or from a checkpoint."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from catdcgan.checkpoint import architecture, read_architecture, restore
+from catdcgan.images import image_grid, save_image, show_image, to_pixels
+from catdcgan.model import generator
+from catdcgan.tf1 import tf
+
+BATCH_SIZE = 64  # pictures drawn at a time
+
+
+def random_latents(count: int, z_dim: int, seed: int = 0) -> np.ndarray:
+    """Draw latents (count, z_dim), float32, uniform in [-1, 1]; the same seed gives the same ones."""
+    return np.random.default_rng(seed).uniform(-1, 1, (count, z_dim)).astype(np.float32)
+
+
+def interpolate(start: np.ndarray, end: np.ndarray, count: int) -> np.ndarray:
+    """Walk from one latent (z_dim,) to another in a straight line: (count, z_dim), both ends included."""
+    return np.linspace(start, end, count, dtype=np.float32)
+
+
+def sample(
+    checkpoint: str | os.PathLike[str], z: np.ndarray, pixel_range: float = 1.0, alpha: float = 0.2
+) -> np.ndarray:
+    """Draw the pictures of some latents with the generator in a checkpoint.
+
+    Width, image size and channels are read from the checkpoint.
+
+    Args:
+        checkpoint: path without endings, such as ``models/model.ckpt``.
+        z: latents (n, z_dim).
+        pixel_range: pictures span [-pixel_range, pixel_range]; 0.5 for the weights of the article's author.
+        alpha: slope of the leaky ReLU that the generator was trained with.
+
+    Returns:
+        uint8 images (n, height, width, channels).
+
+    Raises:
+        CheckpointError: the checkpoint is absent, damaged or not a generator of this program.
+        ValueError: `z` has another length than the generator's latents.
+    """
+    z_dim, base_filters, image_size, channels = read_architecture(checkpoint)
+    if z.shape[1:] != (z_dim,):
+        raise ValueError(f"{checkpoint} takes latents (n, {z_dim}), not {z.shape}")
+    with tf.Graph().as_default():
+        input_z = tf.placeholder(tf.float32, (None, z_dim), name="input_z")
+        # This call makes the variables, the next one the graph that draws with them.
+        generator(input_z, channels, base_filters=base_filters, image_size=image_size)
+        images = sampling_output(input_z, channels, alpha)
+        with tf.Session() as sess:
+            restore(sess, checkpoint, tf.global_variables("generator"))
+            starts = range(0, len(z), BATCH_SIZE)
+            return np.concatenate(
+                [
+                    to_pixels(sess.run(images, {input_z: z[start : start + BATCH_SIZE]}), pixel_range)
+                    for start in tqdm(starts, "drawing", unit="batch", delay=2)
+                ]
+            )
+
+
+def sampling_output(input_z: tf.Tensor, out_channel_dim: int, alpha: float = 0.2) -> tf.Tensor:
+    """The images (n, s, s, c) in [-1, 1] that the generator draws with its moving averages.
+
+    Needs the generator's variables in the graph, and reads width and image size from them. It is built once
+    for each `input_z`: later calls return the same tensor and add no op, even to a finalized graph.
+    """
+    collection = f"sampling_output/{input_z.name}"
+    if not tf.get_collection(collection):
+        shapes = {variable.op.name: variable.shape.as_list() for variable in tf.global_variables("generator")}
+        _, base_filters, image_size, _ = architecture(shapes)
+        images = generator(input_z, out_channel_dim, False, alpha, base_filters, image_size)
+        tf.add_to_collection(collection, images)
+    return tf.get_collection(collection)[0]
+
+
+def show_generator_output(
+    sess: tf.Session,
+    n_images: int,
+    input_z: tf.Tensor,
+    out_channel_dim: int,
+    image_mode: str,
+    image_path: str | os.PathLike[str],
+    save: bool,
+    show: bool,
+    alpha: float = 0.2,
+    seed: int = 0,
+    pixel_range: float = 1.0,
+) -> Image.Image:
+    """Draw a grid of pictures with the generator in a session: the article's helper.
+
+    Args:
+        sess: session with the generator's variables, in its graph.
+        n_images: how many pictures.
+        input_z: the placeholder of the latents.
+        out_channel_dim: 3 for colour, 1 for grayscale.
+        image_mode: "RGB" or "L".
+        image_path: file to write, if `save`.
+        save: write the grid to `image_path`.
+        show: show the grid, in a notebook below the cell, elsewhere in the system's picture viewer.
+        alpha: slope of the leaky ReLU.
+        seed: draws the latents; the same seed gives the same cats to compare.
+        pixel_range: as in `sample`.
+
+    Returns:
+        The grid.
+    """
+    with sess.graph.as_default():
+        images = sampling_output(input_z, out_channel_dim, alpha)
+    z = random_latents(n_images, input_z.shape[1], seed)
+    grid = image_grid(to_pixels(sess.run(images, {input_z: z}), pixel_range), image_mode)
+    if save:
+        save_image(grid, image_path)
+    if show:
+        show_image(grid)
+    return grid

@@ -1,0 +1,69 @@
+"""TensorFlow as this program uses it: the version 1 API, loaded without its greetings.
+
+Nothing here changes TensorFlow for the rest of a program: graphs are built inside
+``with tf.Graph().as_default():``, and outside them version 2 behaviour stays on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Lines that TensorFlow's C++ logs on every machine: greetings, and complaints that there is no GPU.
+LOG_LINE = re.compile(
+    rb"WARNING: All log messages before absl::|[IWE]\d{4} |To enable the following instructions"
+)
+
+
+@contextmanager
+def without_log_lines() -> Iterator[None]:
+    """Drop the log lines that C++ code writes to stderr meanwhile, and pass on anything else.
+
+    TF_CPP_MIN_LOG_LEVEL=2, which should do, does nothing about what is logged while TensorFlow loads. A user
+    who has set that variable sees it all.
+    """
+    if _user_wants_log_lines:
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            log.seek(0)
+            os.write(2, b"".join(line for line in log if not LOG_LINE.match(line)))
+
+
+_user_wants_log_lines = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+
+# TensorFlow reads these when it loads and when it finds a GPU. What the user has set stays.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# oneDNN, a library of fast CPU kernels, is up to twice as fast also on CPUs where it is off by itself.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Take GPU memory as needed, not all at once. A session's own option would come too late: making the averages
+# of the generator's weights starts the GPU before.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+with without_log_lines():
+    import tensorflow.compat.v1 as tf
+
+    GPUS = tf.config.list_physical_devices("GPU")  # looking for them logs, so that is done here
+
+__all__ = ["describe_device", "tf"]
+
+
+def describe_device() -> str:
+    """Say in one sentence whether TensorFlow found a GPU."""
+    if not GPUS:
+        return "No GPU found: TensorFlow runs on the CPU. (TF_CPP_MIN_LOG_LEVEL=0 shows what it looked for.)"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in GPUS]
+    return f"GPU found: {', '.join(names)}."

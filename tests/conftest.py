@@ -1,0 +1,54 @@
+"""What several tests share: drawn cats, a tiny trained run, and the real photos where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catdcgan import Dataset, draw_cats
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def cats() -> np.ndarray:
+    """Forty drawn cats, uint8 (40, 32, 32, 3)."""
+    return draw_cats(40, size=32, seed=0)
+
+
+@pytest.fixture(scope="session")
+def run(cats: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run: ``models`` and ``images`` of two epochs of three steps at width 4."""
+    from catdcgan import train
+
+    folder = tmp_path_factory.mktemp("run")
+    dataset = Dataset.from_array(cats, seed=0)
+    train(
+        2,
+        16,
+        100,
+        2e-4,
+        2e-4,
+        0.5,
+        dataset.get_batches,
+        dataset.shape,
+        dataset.image_mode,
+        0.2,
+        base_filters=4,
+        model_dir=folder / "models",
+        image_dir=folder / "images",
+        sample_every_steps=2,
+        show_every_epochs=0,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_faces() -> Path:
+    """The folder of real cat faces; the test is skipped where it is not."""
+    folder = SHARED / "cats_128"
+    if not folder.is_dir():
+        pytest.skip(f"no real photos: {folder} is not on this machine")
+    return folder
