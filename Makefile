@@ -41,7 +41,7 @@ lint: .venv/.installed
 		echo "Creating .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; } || { \
 		rm -rf .venv; \
 		echo "Python could not create .venv. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
-	@echo "Installing into .venv, this once: about 0.8 GB to download and 2.6 GB on disk."
+	@echo "Installing into .venv. The first time, this is about 0.7 GB to download and 2.6 GB on disk."
 	$(PIP_INSTALL) -c constraints.txt -e '.[notebook,test,lint]'
 	@touch $@
 

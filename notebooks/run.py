@@ -51,6 +51,8 @@ def main() -> None:
         notebook,
         timeout=None,
         kernel_name="python3",
+        # Quiets a warning that the kernel's messages are not encrypted: they never leave this machine.
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
     )
     client.on_cell_start = client.announce
