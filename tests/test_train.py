@@ -1,0 +1,725 @@
+"""Training with tiny nets: what a run makes, how it goes on, and that it learns."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catdcgan import CheckpointError, Dataset, draw_cats, random_latents, read_losses, sample, train
+from catdcgan.checkpoint import latest, numbered
+from catdcgan.data import scale_pixels
+from catdcgan.history import HISTORY_NAME, read_history
+from catdcgan.tf1 import tf
+
+AVERAGE = "/ExponentialMovingAverage"
+COUNTERS = ("global_step", "epoch", "epoch_step")
+
+Values = dict[str, np.ndarray]
+
+
+def train_tiny(
+    images: np.ndarray, folder: Path, get_batches: Callable[..., Any] | None = None, **changes: Any
+) -> tuple[list[tuple[float, float]], list[Path]]:
+    """Train the smallest nets for an epoch, into ``folder/models`` and ``folder/images``."""
+    dataset = Dataset.from_array(images, seed=0)
+    settings: dict[str, Any] = {
+        "epoch_count": 1,
+        "batch_size": 16,
+        "z_dim": 8,
+        "learning_rate_D": 2e-4,
+        "learning_rate_G": 2e-4,
+        "beta1": 0.5,
+        "get_batches": get_batches or dataset.get_batches,
+        "data_shape": dataset.shape,
+        "data_image_mode": dataset.image_mode,
+        "alpha": 0.2,
+        "base_filters": 4,
+        "model_dir": folder / "models",
+        "image_dir": folder / "images",
+        "show_every_epochs": 0,  # showing opens a window
+    }
+    return train(**settings | changes)
+
+
+def read(checkpoint: Path | None) -> Values:
+    """All that a checkpoint holds."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def write(checkpoint: Path, values: Values) -> None:
+    """Make a checkpoint of these values, as the article's author did: with a Saver."""
+    with tf.Graph().as_default(), tf.Session() as sess:
+        variables = {name: tf.Variable(value) for name, value in values.items()}
+        sess.run(tf.global_variables_initializer())
+        checkpoint.parent.mkdir()
+        tf.train.Saver(variables).save(sess, str(checkpoint), write_meta_graph=False, write_state=False)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder and what is in it."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def same(one: Values, other: Values) -> bool:
+    """Whether two checkpoints hold the same bits."""
+    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+def steps(checkpoints: list[Path]) -> list[int]:
+    return [int(path.name.rsplit("-", 1)[1]) for path in checkpoints]
+
+
+def name_of(tensor: Any) -> str:
+    """The name of an op; a Saver feeds its file name under a string already."""
+    return tensor if isinstance(tensor, str) else str(tensor.op.name)
+
+
+@contextmanager
+def recorded_feeds() -> Iterator[list[Values]]:
+    """What sessions are fed meanwhile, run by run, under the names of the placeholders."""
+    fed: list[Values] = []
+    session_run = tf.Session.run
+
+    def run(self: Any, fetches: Any, feed_dict: dict[Any, Any] | None = None) -> Any:
+        fed.append({name_of(tensor): np.array(value) for tensor, value in (feed_dict or {}).items()})
+        return session_run(self, fetches, feed_dict)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.Session, "run", run)
+        yield fed
+
+
+@pytest.fixture
+def handlers() -> Iterator[dict[int, Any]]:
+    """Signal handlers to find again afterwards. If train takes no signal, they fail the test, not pytest."""
+
+    def receive(number: int, _: object) -> None:
+        raise AssertionError(f"training left signal {number} to the program")
+
+    own = dict.fromkeys((signal.SIGINT, signal.SIGTERM), receive)
+    previous = {number: signal.signal(number, handler) for number, handler in own.items()}
+    yield own
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
+# What it takes and gives
+
+
+def test_train_starts_with_the_parameters_of_the_article_in_its_order() -> None:
+    assert list(inspect.signature(train).parameters)[:10] == [
+        "epoch_count",
+        "batch_size",
+        "z_dim",
+        "learning_rate_D",
+        "learning_rate_G",
+        "beta1",
+        "get_batches",
+        "data_shape",
+        "data_image_mode",
+        "alpha",
+    ]
+
+
+def test_every_parameter_after_the_articles_has_a_default() -> None:
+    added = list(inspect.signature(train).parameters.values())[10:]
+    assert added
+    assert all(parameter.default is not parameter.empty for parameter in added)
+
+
+@pytest.mark.tutorial_bug(22)
+def test_the_default_intervals_are_those_that_the_article_tells() -> None:
+    defaults = {name: p.default for name, p in inspect.signature(train).parameters.items()}
+    assert defaults["save_every_epochs"] == 5
+    assert defaults["sample_every_steps"] == 10
+    assert defaults["show_every_epochs"] == 15
+
+
+@pytest.mark.tutorial_bug(3)
+@pytest.mark.tutorial_bug(5)
+def test_train_returns_the_losses_of_every_step_and_the_files_of_the_grids(
+    cats: np.ndarray, tmp_path: Path
+) -> None:
+    losses, samples = train_tiny(cats, tmp_path, epoch_count=2, sample_every_steps=4)
+    assert len(losses) == 6  # two epochs of 40 cats in batches of 16, 16 and 8
+    assert all(isinstance(loss, float) and 0 < loss < 20 for pair in losses for loss in pair)
+    assert len({loss for pair in losses for loss in pair}) == 12, "D's and G's losses are measured each step"
+    assert losses == read_losses(tmp_path / "models" / HISTORY_NAME)
+    assert samples == [tmp_path / "images" / f"step_{step:07d}.png" for step in (0, 4)]
+    for file in samples:
+        with Image.open(file) as grid:
+            assert (grid.size, grid.mode) == ((5 * 32, 5 * 32), "RGB")
+
+
+@pytest.mark.tutorial_bug(20)
+def test_the_folders_of_a_run_are_made(cats: np.ndarray, tmp_path: Path) -> None:
+    models, images = tmp_path / "a" / "deep" / "models", tmp_path / "b" / "images"
+    train_tiny(cats[:16], tmp_path, model_dir=str(models), image_dir=str(images))
+    assert (models / "model.ckpt.index").is_file()
+    assert (images / "step_0000000.png").is_file()
+
+
+@pytest.mark.parametrize("shape", [(40, 32, 48, 3), (40, 40, 40, 3), (40, 16, 16, 3)])
+def test_images_that_the_nets_cannot_take_are_refused_before_anything_is_made(
+    shape: tuple[int, int, int, int], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="square|multiple of 16"):
+        train_tiny(np.zeros(shape, np.uint8), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_get_batches_of_the_article_takes_the_batch_size_alone(cats: np.ndarray, tmp_path: Path) -> None:
+    asked = []
+
+    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
+        asked.append(batch_size)
+        yield scale_pixels(cats[:batch_size])
+
+    losses, _ = train_tiny(cats, tmp_path, get_batches, epoch_count=2, batch_size=8)
+    assert asked == [8, 8]
+    assert len(losses) == 2
+
+
+def test_get_batches_that_takes_an_epoch_is_told_which_one(cats: np.ndarray, tmp_path: Path) -> None:
+    epochs = []
+
+    def get_batches(batch_size: int, epoch: int) -> Iterator[np.ndarray]:
+        epochs.append(epoch)
+        yield scale_pixels(cats[:batch_size])
+
+    train_tiny(cats, tmp_path, get_batches, epoch_count=3)
+    assert epochs == [0, 1, 2]
+
+
+def test_the_bar_shows_the_losses_and_the_speed(
+    cats: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses, _ = train_tiny(cats, tmp_path)
+    last = capsys.readouterr().err.strip().split("\r")[-1]
+    assert "epoch 1/1: 100%" in last
+    assert "40/40" in last
+    assert "images/s" in last
+    assert f"D={losses[-1][0]:.3f}, G={losses[-1][1]:.3f}, step=3" in last
+
+
+# What a step does
+
+
+def test_a_step_trains_d_and_then_g_on_the_same_images_and_latents(
+    cats: np.ndarray, tmp_path: Path, feeds: list[Values]
+) -> None:
+    train_tiny(cats, tmp_path, learning_rate_D=3e-5, learning_rate_G=4e-5)
+    training = [feed for feed in feeds if "inputs_real" in feed]
+    assert len(training) == 6
+    for d_feed, g_feed in zip(training[::2], training[1::2], strict=True):
+        assert same(d_feed, g_feed)
+        assert d_feed["learning_rate_D"] == 3e-5
+        assert d_feed["learning_rate_G"] == 4e-5
+        assert len(d_feed["inputs_real"]) == len(d_feed["input_z"])
+    latents = np.concatenate([feed["input_z"] for feed in training[::2]])
+    assert latents.shape == (40, 8)
+    assert len(np.unique(latents)) == latents.size, "every image gets latents of its own"
+    assert -1 <= latents.min() < -0.9
+    assert 0.9 < latents.max() <= 1
+    assert abs(latents.mean()) < 0.15  # uniform in [-1, 1], no other law
+    assert abs(latents.std() - 1 / np.sqrt(3)) < 0.06
+
+
+def test_each_learning_rate_moves_its_own_network_alone(cats: np.ndarray, tmp_path: Path) -> None:
+    before = random_start(cats, tmp_path / "start")
+    train_tiny(cats, tmp_path / "d", learning_rate_G=0.0)
+    train_tiny(cats, tmp_path / "g", learning_rate_D=0.0)
+    for folder, moves, stays in (("d", "discriminator", "generator"), ("g", "generator", "discriminator")):
+        after = read(latest(tmp_path / folder / "models"))
+        for name in trainable(before):
+            if name.startswith(stays):
+                assert np.array_equal(before[name], after[name]), f"{name} moved with a learning rate of 0"
+            elif name.startswith(moves) and name.endswith("kernel"):
+                assert not np.array_equal(before[name], after[name]), f"{name} does not train"
+
+
+def random_start(images: np.ndarray, folder: Path) -> Values:
+    """What a run starts from."""
+    train_tiny(images, folder, step_count=0)
+    return read(latest(folder / "models"))
+
+
+def trainable(values: Values) -> list[str]:
+    """The names of the networks' weights: no moving averages, no Adam slots."""
+    ends = ("kernel", "bias", "gamma", "beta")
+    return [
+        name
+        for name in values
+        if name.split("/")[0] in ("generator", "discriminator") and name.endswith(ends)
+    ]
+
+
+@pytest.mark.tutorial_bug(15)
+@pytest.mark.tutorial_bug(16)
+def test_moving_averages_move_with_the_step_of_their_own_network_and_gs_once(
+    cats: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_run = tf.Session.run
+    training_runs = []
+
+    def run(self: Any, fetches: Any, feed_dict: dict[Any, Any] | None = None) -> Any:
+        feed = feed_dict or {}
+        if not any(tensor.op.name == "inputs_real" for tensor in feed):
+            return session_run(self, fetches, feed)
+        moving = {v.op.name: v for v in tf.global_variables() if "/moving_" in v.op.name}
+        norm = next(  # the batch's statistics come from the pass that normalizes with them
+            op
+            for op in self.graph.get_operations()
+            if op.name.startswith("generator/batch_trans_conv2/FusedBatchNorm") and op.get_attr("is_training")
+        )
+        before, batch_mean = session_run(self, [moving, norm.outputs[1]], feed)
+        result = session_run(self, fetches, feed)
+        training_runs.append((before, session_run(self, moving), batch_mean))
+        return result
+
+    monkeypatch.setattr(tf.Session, "run", run)
+    train_tiny(cats[:32], tmp_path)
+    assert len(training_runs) == 4  # two steps
+    for index, (before, after, batch_mean) in enumerate(training_runs):
+        network = "generator" if index % 2 else "discriminator"
+        moved = {name for name in before if not np.array_equal(before[name], after[name])}
+        assert moved == {name for name in before if name.startswith(network)}
+        if network == "generator":
+            name = "generator/batch_trans_conv2/moving_mean"
+            np.testing.assert_allclose(
+                after[name], 0.99 * before[name] + 0.01 * batch_mean, rtol=1e-4, atol=1e-8
+            )
+
+
+@pytest.mark.tutorial_bug(9)
+def test_the_graph_is_finalized_before_the_first_step_and_gains_no_op(
+    cats: np.ndarray, tmp_path: Path
+) -> None:
+    graphs, op_counts = [], []
+
+    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
+        for start in range(0, 40, batch_size):
+            graph = tf.get_default_graph()
+            assert graph.finalized
+            graphs.append(graph)
+            op_counts.append(len(graph.get_operations()))
+            yield scale_pixels(cats[start : start + batch_size])
+
+    train_tiny(
+        cats,
+        tmp_path,
+        get_batches,
+        epoch_count=2,
+        sample_every_steps=1,
+        save_every_epochs=1,
+        average_decay=0.9,
+    )
+    assert all(graph is graphs[0] for graph in graphs)
+    assert set(op_counts) == {len(graphs[0].get_operations())}
+
+
+@pytest.mark.tutorial_bug(14)
+def test_grayscale_trains_and_draws_in_one_channel(tmp_path: Path) -> None:
+    _, samples = train_tiny(draw_cats(16, 32, mode="L"), tmp_path)
+    values = read(tmp_path / "models" / "model.ckpt")
+    assert values["generator/logits/kernel"].shape == (5, 5, 1, 4)
+    assert read(latest(tmp_path / "models"))["discriminator/conv1/kernel"].shape == (5, 5, 1, 4)
+    with Image.open(samples[0]) as grid:
+        assert grid.mode == "L"
+    assert sample(tmp_path / "models" / "model.ckpt", random_latents(2, 8)).shape == (2, 32, 32, 1)
+
+
+def test_flip_mirrors_about_half_of_the_images_and_leaves_the_callers_array_alone(
+    tmp_path: Path, feeds: list[Values]
+) -> None:
+    ramp = np.broadcast_to(np.linspace(-1, 1, 32, dtype=np.float32)[:, None], (16, 32, 32, 3))
+    batch = ramp + np.linspace(0, 0.1, 16, dtype=np.float32)[:, None, None, None]  # no two images alike
+    original = batch.copy()
+    batch.flags.writeable = False  # a change in place fails
+
+    def count_mirrored(flip: bool) -> int:
+        feeds.clear()
+        train_tiny(
+            np.zeros((64, 32, 32, 3), np.uint8),
+            tmp_path / str(flip),
+            lambda batch_size: [batch] * 4,
+            flip=flip,
+        )
+        fed = [feed["inputs_real"] for feed in feeds if "inputs_real" in feed][::2]
+        assert len(fed) == 4
+        mirrored = 0
+        for images in fed:
+            for image, source in zip(images, original, strict=True):
+                is_mirrored = np.array_equal(image, source[:, ::-1])
+                assert is_mirrored or np.array_equal(image, source)
+                mirrored += is_mirrored
+        return mirrored
+
+    assert count_mirrored(flip=False) == 0
+    assert 20 <= count_mirrored(flip=True) <= 44  # of 64; seeded, so it is always the same number
+    assert np.array_equal(batch, original)
+
+
+def test_tiny_nets_learn(cats: np.ndarray, tmp_path: Path) -> None:
+    losses, samples = train_tiny(
+        cats, tmp_path, epoch_count=20, base_filters=8, z_dim=100, sample_every_steps=60, average_decay=0.9
+    )
+    d_losses, g_losses = np.transpose(losses)
+    assert np.isfinite(losses).all()
+    assert d_losses[0] > 1.2, "at first, D knows nothing: 1.386 is guessing"
+    assert d_losses[-15:].mean() < 0.9, "D learns to tell cats from forgeries"
+    assert abs(g_losses[-15:].mean() - g_losses[0]) > 0.5, "G's loss moves"
+    start, end = (np.asarray(Image.open(file), float) for file in samples)
+    assert len(samples) == 2
+    assert start.std() < 5, "at first, G's pictures are gray"
+    assert end.std() > 10, "they have got light and dark"
+    assert np.abs(end - start).mean() > 10
+
+
+# Grids, checkpoints and intervals
+
+
+@pytest.mark.tutorial_bug(21)
+def test_all_grids_of_a_run_and_its_resumption_show_the_same_latents(
+    cats: np.ndarray, tmp_path: Path, feeds: list[Values]
+) -> None:
+    train_tiny(cats, tmp_path, sample_every_steps=1, seed=3)
+    train_tiny(cats, tmp_path, epoch_count=2, sample_every_steps=1, seed=3, resume=True)
+    latents = [feed["input_z"] for feed in feeds if feed.keys() == {"input_z"}]
+    assert len(latents) == 7  # step 0, then each of six
+    assert all(np.array_equal(z, random_latents(25, 8, seed=3)) for z in latents)
+
+
+@pytest.mark.tutorial_bug(7)
+@pytest.mark.tutorial_bug(22)
+def test_intervals_count_what_their_names_say(
+    cats: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown_at = []
+    monkeypatch.setattr(
+        importlib.import_module("catdcgan.sample"),
+        "show_image",
+        lambda _: shown_at.append(len(read_history(tmp_path / "models" / HISTORY_NAME))),
+    )
+    _, samples = train_tiny(
+        cats[:32],  # two steps an epoch
+        tmp_path,
+        epoch_count=5,
+        save_every_epochs=2,
+        sample_every_steps=3,
+        show_every_epochs=2,
+    )
+    assert [file.name for file in samples] == [f"step_{step:07d}.png" for step in (0, 3, 6, 9)]
+    assert steps(numbered(tmp_path / "models")) == [4, 8, 10]
+    assert shown_at == [4, 8]
+    counted = [[int(read(path)[name]) for name in COUNTERS] for path in numbered(tmp_path / "models")]
+    assert counted == [[4, 2, 0], [8, 4, 0], [10, 5, 0]]
+
+
+def test_no_grids_are_made_with_an_interval_of_0(cats: np.ndarray, tmp_path: Path) -> None:
+    _, samples = train_tiny(cats, tmp_path, sample_every_steps=0)
+    assert samples == []
+    assert not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.tutorial_bug(7)
+def test_the_last_epoch_of_a_run_under_five_epochs_is_saved(run: Path) -> None:
+    models = run / "models"
+    assert steps(numbered(models)) == [6]  # two epochs of three steps
+    saved, everything = read(models / "model.ckpt"), read(models / "model.ckpt-6")
+    assert same(saved, {name: everything[name] for name in saved})
+    # All six steps are in it: Adam's beta2 power is 0.999 to the power of the steps taken, plus one.
+    assert everything["beta2_power_1"] == pytest.approx(0.999**7, rel=1e-5)
+
+
+def test_model_ckpt_is_the_generator_alone(run: Path) -> None:
+    names = set(read(run / "models" / "model.ckpt"))
+    everything = read(run / "models" / "model.ckpt-6")
+    assert names == {name for name in everything if name.startswith("generator/") and "Adam" not in name}
+    assert len(names) == 28  # dense and logits: 2 each; 4 convolutions: 2; 4 batch norms: 4
+
+
+@pytest.mark.tutorial_bug(8)
+def test_several_checkpoints_are_kept_and_the_oldest_go(cats: np.ndarray, tmp_path: Path) -> None:
+    # Up to 11 steps: sorted by name, 10 and 11 would come before 9.
+    train_tiny(cats[:8], tmp_path, epoch_count=11, save_every_epochs=1, keep_checkpoints=3)
+    models = tmp_path / "models"
+    names = [f"model.ckpt{step}" for step in ("", "-9", "-10", "-11")]
+    assert {file.name for file in models.iterdir()} == {
+        HISTORY_NAME,
+        *(name + ending for name in names for ending in (".index", ".data-00000-of-00001")),
+    }
+    weights = [read(path)["generator/dense/kernel"] for path in numbered(models)]
+    assert not np.array_equal(weights[0], weights[1])
+    assert np.array_equal(weights[2], read(models / "model.ckpt")["generator/dense/kernel"])
+
+
+def test_the_last_grid_shows_what_model_ckpt_draws(run: Path) -> None:
+    cells = sample(run / "models" / "model.ckpt", random_latents(25, 100, seed=0))
+    grid = np.asarray(Image.open(run / "images" / "step_0000006.png"))
+    rows = grid.reshape(5, 32, 5, 32, 3).swapaxes(1, 2).reshape(25, 32, 32, 3)
+    assert np.abs(rows.astype(int) - cells).max() <= 1
+
+
+# Starting, resuming, repeating
+
+
+RUN = {"epoch_count": 3, "flip": True, "average_decay": 0.9, "sample_every_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def whole(cats: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs of three steps without a break, with everything on that a resume must get right."""
+    folder = tmp_path_factory.mktemp("whole")
+    train_tiny(cats, folder, **RUN)
+    return folder
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, Adam slots, averages, counters, losses and pictures are the same bits."""
+    for name in ("model.ckpt-9", "model.ckpt"):
+        assert same(read(one / "models" / name), read(other / "models" / name)), f"{name} differs"
+    history = [(folder / "models" / HISTORY_NAME).read_text() for folder in (one, other)]
+    assert history[0] == history[1]
+    assert files(one / "images") == files(other / "images")
+
+
+@pytest.mark.tutorial_bug(26)
+def test_the_same_seed_gives_the_same_bits(cats: np.ndarray, whole: Path, tmp_path: Path) -> None:
+    train_tiny(cats, tmp_path, **RUN)
+    assert_same_run(whole, tmp_path)
+
+
+@pytest.mark.tutorial_bug(26)
+def test_another_seed_gives_other_weights_and_losses(cats: np.ndarray, whole: Path, tmp_path: Path) -> None:
+    losses, _ = train_tiny(cats, tmp_path, seed=1, step_count=2)
+    assert losses != read_losses(whole / "models" / HISTORY_NAME)[:2]
+    kernels = [
+        read(folder / "models" / "model.ckpt")["generator/dense/kernel"] for folder in (whole, tmp_path)
+    ]
+    assert np.abs(kernels[0] - kernels[1]).mean() > 0.01  # a few steps of 2e-4 cannot do that
+
+
+@pytest.mark.tutorial_bug(5)
+@pytest.mark.tutorial_bug(6)
+@pytest.mark.parametrize("stops", [[3], [4], [2, 5, 8]], ids=["between epochs", "within an epoch", "often"])
+def test_a_resumed_run_ends_with_the_bits_of_one_without_a_break(
+    cats: np.ndarray, whole: Path, tmp_path: Path, stops: list[int]
+) -> None:
+    for index, stop in enumerate(stops):
+        losses, samples = train_tiny(cats, tmp_path, **RUN, step_count=stop, resume=index > 0)
+        assert len(losses) == stop
+    epochs = []
+
+    def get_batches(batch_size: int, epoch: int) -> Iterator[np.ndarray]:
+        epochs.append(epoch)
+        return Dataset.from_array(cats, seed=0).get_batches(batch_size, epoch)
+
+    losses, samples = train_tiny(cats, tmp_path, get_batches, **RUN, resume=True)
+    # An epoch that was stopped right after its last batch is asked for again and gives nothing more.
+    assert epochs == list(range((stops[-1] - 1) // 3, 3))
+    assert losses == read_losses(whole / "models" / HISTORY_NAME), "losses before the resume are returned too"
+    assert samples == sorted((tmp_path / "images").iterdir()), "and so are the grids"
+    assert_same_run(whole, tmp_path)
+
+
+@pytest.mark.tutorial_bug(7)
+def test_ctrl_c_finishes_the_step_and_saves_and_the_run_goes_on_from_there(
+    cats: np.ndarray, whole: Path, tmp_path: Path, handlers: dict[int, Any]
+) -> None:
+    dataset = Dataset.from_array(cats, seed=0)
+
+    def get_batches(batch_size: int, epoch: int) -> Iterator[np.ndarray]:
+        for number, batch in enumerate(dataset.get_batches(batch_size, epoch)):
+            if (epoch, number) == (1, 1):
+                os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(cats, tmp_path, get_batches, **RUN)
+    assert steps(numbered(tmp_path / "models")) == [5]
+    assert (tmp_path / "models" / "model.ckpt.index").is_file()
+    assert len(read_history(tmp_path / "models" / HISTORY_NAME)) == 5
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    train_tiny(cats, tmp_path, **RUN, resume=True)
+    assert steps(numbered(tmp_path / "models")) == [5, 9], "the checkpoint that it went on from stays"
+    assert_same_run(whole, tmp_path)
+
+
+def test_sigterm_saves_and_ends_with_the_exit_status_of_a_shell(
+    cats: np.ndarray, tmp_path: Path, handlers: dict[int, Any]
+) -> None:
+    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield scale_pixels(cats[:batch_size])
+
+    with pytest.raises(SystemExit) as ended:
+        train_tiny(cats, tmp_path, get_batches, epoch_count=9)
+    assert ended.value.code == 143
+    assert steps(numbered(tmp_path / "models")) == [1]
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+
+
+def test_a_second_ctrl_c_interrupts_at_once(
+    cats: np.ndarray, tmp_path: Path, handlers: dict[int, Any]
+) -> None:
+    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        yield scale_pixels(cats[:batch_size])
+
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(cats, tmp_path, get_batches)
+    assert read_history(tmp_path / "models" / HISTORY_NAME) == []
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+
+
+def test_training_works_in_a_thread_that_gets_no_signals(cats: np.ndarray, tmp_path: Path) -> None:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(train_tiny(cats[:16], tmp_path)))
+    thread.start()
+    thread.join()
+    assert len(results[0][0]) == 1
+
+
+@pytest.mark.tutorial_bug(6)
+def test_starting_anew_where_a_run_is_saved_is_refused(cats: np.ndarray, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    before = files(tmp_path)
+    with pytest.raises(CheckpointError, match=r"holds a trained model already \(model\.ckpt-6\): resume it"):
+        train_tiny(cats, tmp_path)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.tutorial_bug(6)
+def test_resuming_where_nothing_is_saved_is_refused(cats: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nothing to resume: no model\.ckpt in .*models"):
+        train_tiny(cats, tmp_path, resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.tutorial_bug(6)
+def test_resuming_with_nets_of_another_width_is_refused_and_changes_nothing(
+    cats: np.ndarray, run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    before = files(tmp_path)
+    with pytest.raises(CheckpointError, match=r"expected \["):
+        train_tiny(cats, tmp_path, resume=True, base_filters=8, z_dim=100)
+    assert files(tmp_path) == before
+
+
+def test_resuming_a_finished_run_takes_no_step(cats: np.ndarray, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    before = read(tmp_path / "models" / "model.ckpt-6")
+    losses, samples = train_tiny(cats, tmp_path, epoch_count=2, z_dim=100, step_count=4, resume=True)
+    assert losses == read_losses(run / "models" / HISTORY_NAME)
+    assert [file.name for file in samples] == [file.name for file in sorted((run / "images").iterdir())]
+    assert steps(numbered(tmp_path / "models")) == [6]
+    assert same(before, read(tmp_path / "models" / "model.ckpt-6"))
+
+
+def test_a_killed_run_forgets_what_it_did_after_its_last_checkpoint(
+    cats: np.ndarray, whole: Path, tmp_path: Path
+) -> None:
+    train_tiny(cats, tmp_path, **RUN, step_count=4)
+    with (tmp_path / "models" / HISTORY_NAME).open("a") as history:
+        history.write('{"step": 5, "epoch": 2, "d_loss": 9.0, "g_loss": 9.0}\n{"step": 6, "ep')
+    train_tiny(cats, tmp_path, **RUN, resume=True)
+    assert_same_run(whole, tmp_path)
+
+
+def test_resuming_goes_on_from_a_checkpoint_with_none_of_our_own_variables(
+    cats: np.ndarray, whole: Path, tmp_path: Path
+) -> None:
+    authors = {
+        name: value
+        for name, value in read(whole / "models" / "model.ckpt-9").items()
+        if name not in COUNTERS and not name.endswith(AVERAGE)
+    }
+    assert len(authors) == 148
+    write(tmp_path / "models" / "model.ckpt", authors)
+    losses, samples = train_tiny(
+        cats,
+        tmp_path,
+        resume=True,
+        step_count=1,
+        learning_rate_D=0.0,
+        learning_rate_G=0.0,
+        average_decay=0.9,
+        sample_every_steps=1,
+    )
+    assert len(losses) == 1
+    assert all(file.is_file() for file in samples)
+    assert steps(numbered(tmp_path / "models")) == [1]
+    values, drawn_with = read(tmp_path / "models" / "model.ckpt-1"), read(tmp_path / "models" / "model.ckpt")
+    for name in trainable(authors):  # the step had learning rates of 0
+        assert np.array_equal(values[name], authors[name])
+        if name.startswith("generator"):  # averaging starts from his weights, not from random ones
+            np.testing.assert_allclose(drawn_with[name], authors[name], rtol=1e-6)
+    assert values["beta2_power"] == pytest.approx(authors["beta2_power"] * 0.999), "his Adam goes on"
+
+
+def test_resuming_from_a_generator_alone_is_one_clear_error(
+    cats: np.ndarray, run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    for file in (run / "models").glob("model.ckpt.*"):
+        shutil.copy(file, tmp_path / "models")
+    before = files(tmp_path)
+    with pytest.raises(CheckpointError, match=r"model\.ckpt lacks .*discriminator/.*found generator/"):
+        train_tiny(cats, tmp_path, z_dim=100, resume=True)
+    assert files(tmp_path) == before
+
+
+# Averaged weights
+
+
+def test_with_averaging_model_ckpt_holds_the_averages_and_the_grids_show_them(whole: Path) -> None:
+    everything, saved = read(whole / "models" / "model.ckpt-9"), read(whole / "models" / "model.ckpt")
+    assert len(saved) == 28
+    for name, value in saved.items():
+        assert np.array_equal(value, everything[name + AVERAGE])
+    kernel = "generator/trans_conv2/kernel"
+    assert not np.allclose(saved[kernel], everything[kernel], atol=1e-5), "an average is not the last value"
+    grid = np.asarray(Image.open(whole / "images" / "step_0000008.png"), int)
+    train_end = sample(whole / "models" / "model.ckpt", random_latents(25, 8))
+    assert grid.shape == (160, 160, 3)
+    assert train_end.shape == (25, 32, 32, 3)
+
+
+def test_a_decay_near_0_averages_nothing_but_the_weights_after_the_step(
+    cats: np.ndarray, tmp_path: Path
+) -> None:
+    # Read before the step, the averages would lag by one update, which is about the learning rate.
+    train_tiny(cats, tmp_path, average_decay=1e-6, learning_rate_G=1e-2)
+    everything, saved = read(latest(tmp_path / "models")), read(tmp_path / "models" / "model.ckpt")
+    for name, value in saved.items():
+        np.testing.assert_allclose(value, everything[name], atol=1e-5, err_msg=name)
+
+
+def test_averaging_turned_on_at_a_resume_starts_from_the_weights(cats: np.ndarray, tmp_path: Path) -> None:
+    train_tiny(cats, tmp_path)
+    before = read(latest(tmp_path / "models"))
+    train_tiny(
+        cats, tmp_path, epoch_count=2, step_count=4, resume=True, average_decay=0.5, learning_rate_G=1e-2
+    )
+    after, saved = read(latest(tmp_path / "models")), read(tmp_path / "models" / "model.ckpt")
+    name = "generator/dense/kernel"
+    moved = np.abs(after[name] - before[name]) > 1e-3
+    share = ((saved[name] - after[name]) / (before[name] - after[name]))[moved]
+    assert moved.mean() > 0.5
+    assert 0.01 < share.mean() <= 0.5, "between the weights before the step and those after it"
+    assert np.ptp(share) < 0.01
