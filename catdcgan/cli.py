@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", required=True, metavar="FOLDER", help='folder of pictures, or "drawn" for drawn cats')
     add("--out", required=True, type=Path, metavar="FOLDER", help="folder of the run")
     add("--resume", action="store_true", help="go on with the run in OUT")
-    add("--epochs", type=_whole, default=215, metavar="N", help="passes over the pictures, in all")
-    add("--steps", type=_whole, metavar="N", help="stop after so many steps in all")
-    add("--batch-size", type=_whole, default=64, metavar="N", help="pictures in a step")
-    add("--base-filters", type=_whole, default=64, metavar="N", help="width of both networks")
+    add("--epochs", type=_whole(1), default=215, metavar="N", help="passes over the pictures, in all")
+    add("--steps", type=_whole(1), metavar="N", help="stop after so many steps in all")
+    add("--batch-size", type=_whole(1), default=64, metavar="N", help="pictures in a step")
+    add("--base-filters", type=_whole(1), default=64, metavar="N", help="width of both networks")
     add("--size", type=_image_size, default=128, metavar="N", help="side of the pictures in pixels")
     add("--mode", choices=("RGB", "L"), default="RGB", help="colour or grayscale")
-    add("--z-dim", type=_whole, default=100, metavar="N", help="length of a latent")
+    add("--z-dim", type=_whole(1), default=100, metavar="N", help="length of a latent")
     add("--learning-rate-D", type=_positive, default=5e-5, metavar="R", help="of the discriminator")
     add("--learning-rate-G", type=_positive, default=2e-4, metavar="R", help="of the generator")
     add("--beta1", type=_fraction, default=0.5, metavar="B", help="Adam's decay of the first moment")
@@ -81,10 +81,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="D",
         help="draw with an exponential moving average of the generator, such as 0.999; 0 for none",
     )
-    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same cats")
-    add("--save-every-epochs", type=_whole, default=5, metavar="N", help="epochs between checkpoints")
-    add("--sample-every-steps", type=_whole, default=100, metavar="N", help="steps between sample grids")
-    add("--drawn-count", type=_whole, default=4000, metavar="N", help="how many cats --data drawn draws")
+    add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
+    add("--save-every-epochs", type=_whole(1), default=5, metavar="N", help="epochs between checkpoints")
+    add("--sample-every-steps", type=_whole(1), default=100, metavar="N", help="steps between sample grids")
+    add("--drawn-count", type=_whole(1), default=4000, metavar="N", help="how many cats --data drawn draws")
     command.set_defaults(run=_train)
 
     command = commands.add_parser(
@@ -95,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = command.add_argument
     add("--checkpoint", default="models/model.ckpt", metavar="PATH", help="without its endings")
-    add("--count", type=_whole, default=64, metavar="N", help="how many pictures")
-    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same cats")
+    add("--count", type=_whole(1), default=64, metavar="N", help="how many pictures")
+    add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
     add(
         "--out",
         type=Path,
@@ -118,9 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Draw cartoon cats, no two alike: pictures to train on without a download.",
     )
     add = command.add_argument
-    add("--count", type=_whole, default=64, metavar="N", help="how many pictures")
-    add("--size", type=_whole, default=128, metavar="N", help="side of the pictures in pixels")
-    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same cats")
+    add("--count", type=_whole(1), default=64, metavar="N", help="how many pictures")
+    add("--size", type=_whole(16), default=128, metavar="N", help="side of the pictures in pixels")
+    add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
     add(
         "--out",
         type=Path,
@@ -185,7 +185,7 @@ def _draw(options: argparse.Namespace) -> None:
 
 def _write(images: np.ndarray, out: Path) -> None:
     """Write images (n, size, size, channels): a grid if `out` ends like a picture, else one by one."""
-    if out.suffix.lower() in Image.registered_extensions():
+    if Image.registered_extensions().get(out.suffix.lower()) in Image.SAVE:
         save_image(image_grid(images), out)
         print(f"{len(images)} cats in {out}")
         return
@@ -194,15 +194,20 @@ def _write(images: np.ndarray, out: Path) -> None:
     print(f"{len(images)} cats in {out}{os.sep}")
 
 
-def _whole(text: str) -> int:
-    """A whole number from 1 up."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return number
+def _whole(minimum: int) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers from a minimum up."""
+
+    def whole_number(text: str) -> int:
+        number = int(text)
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
+        return number
+
+    return whole_number
 
 
 def _image_size(text: str) -> int:
+    """A side that both networks can halve four times."""
     number = int(text)
     if number < 32 or number % 16:
         raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16 from 32 up")
@@ -210,6 +215,7 @@ def _image_size(text: str) -> int:
 
 
 def _positive(text: str) -> float:
+    """A number above 0."""
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")

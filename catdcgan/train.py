@@ -128,7 +128,7 @@ def train(
         training_saver = tf.train.Saver(tf.global_variables())
         generator_saver = tf.train.Saver(drawn_with)
 
-        with tf.Session() as sess, _finish_step_first() as signals:
+        with tf.Session() as sess, _finish_step_first() as interrupts:
             sess.run(tf.global_variables_initializer())
             if start:
                 # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
@@ -164,8 +164,8 @@ def train(
             images_seen = epoch * image_count + epoch_step * batch_size
             images_left = min(epoch_count * image_count - images_seen, (step_limit - step) * batch_size)
             bar = tqdm(total=images_seen + images_left, initial=images_seen, unit=" images", smoothing=0.05)
-            with history.open("a", buffering=1) as records, bar:  # a record is in the file once it is whole
-                while epoch < epoch_count and step < step_limit and not signals:
+            with history.open("a", buffering=1) as records, bar:  # buffering=1: a line is written once whole
+                while epoch < epoch_count and step < step_limit and not interrupts:
                     bar.set_description(f"epoch {epoch + 1}/{epoch_count}")
                     for batch in islice(_epoch_batches(get_batches, batch_size, epoch), epoch_step, None):
                         random = np.random.default_rng((seed, STEP_STREAM, step))
@@ -174,23 +174,18 @@ def train(
                             mirrored = random.random((len(batch), 1, 1, 1)) < 0.5
                             batch = np.where(mirrored, batch[:, :, ::-1], batch)
                         feed = {input_real: batch, input_z: z, lr_D: learning_rate_D, lr_G: learning_rate_G}
-                        d_value, _ = sess.run([d_loss, d_train_opt], feed)
-                        g_value, _ = sess.run([g_loss, g_train_opt], feed)
+                        d_value = float(sess.run([d_loss, d_train_opt], feed)[0])
+                        g_value = float(sess.run([g_loss, g_train_opt], feed)[0])
                         step, epoch_step = step + 1, epoch_step + 1
 
-                        losses.append((float(d_value), float(g_value)))
-                        record = {
-                            "step": step,
-                            "epoch": epoch + 1,
-                            "d_loss": losses[-1][0],
-                            "g_loss": losses[-1][1],
-                        }
+                        losses.append((d_value, g_value))
+                        record = {"step": step, "epoch": epoch + 1, "d_loss": d_value, "g_loss": g_value}
                         records.write(json.dumps(record) + "\n")
                         bar.set_postfix(step=step, D=f"{d_value:.3f}", G=f"{g_value:.3f}", refresh=False)
                         bar.update(len(batch))
                         if sample_every_steps and step % sample_every_steps == 0:
                             samples.append(draw(save=True, show=False))
-                        if signals or step >= step_limit:
+                        if interrupts or step >= step_limit:
                             break
                     else:  # the epoch ran to its end
                         epoch, epoch_step = epoch + 1, 0
@@ -199,10 +194,12 @@ def train(
                         if show_every_epochs and epoch % show_every_epochs == 0:
                             draw(save=False, show=True)
             save()
-    if signal.SIGINT in signals:
+    if interrupts:
+        print(f"Interrupted after step {step}. Saved in {model_dir}: resuming goes on from there.")
+    if signal.SIGINT in interrupts:
         raise KeyboardInterrupt
-    if signals:
-        raise SystemExit(128 + signals[0])  # SIGTERM: the exit status that a shell gives it
+    if interrupts:
+        raise SystemExit(128 + interrupts[0])  # SIGTERM: the exit status that a shell gives it
     return losses, samples
 
 
