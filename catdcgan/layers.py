@@ -3,6 +3,7 @@
 ``tf.compat.v1.layers`` raises "not available with Keras 3" on current TensorFlow. These functions make the
 same variables (names, shapes, initial values), the same outputs and the same UPDATE_OPS, so a graph built
 from them reads and writes the same checkpoints. ``tests/test_layers.py`` compares them with the originals.
+They take the arguments that the article uses, by the same keywords.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Callable, Sequence
 from catdcgan.tf1 import tf
 
 Initializer = Callable[..., tf.Tensor]
+Activation = Callable[[tf.Tensor], tf.Tensor]
 
 
 def dense(
     inputs: tf.Tensor,
     units: int,
+    activation: Activation | None = None,
     kernel_initializer: Initializer | None = None,
     bias_initializer: Initializer | None = None,
     name: str = "dense",
@@ -28,7 +31,7 @@ def dense(
     """
     with tf.variable_scope(name):
         kernel = tf.get_variable("kernel", [inputs.shape[-1], units], initializer=kernel_initializer)
-        return tf.nn.bias_add(tf.matmul(inputs, kernel), _bias(units, bias_initializer))
+        return _add_bias(tf.matmul(inputs, kernel), bias_initializer, activation)
 
 
 def conv2d(
@@ -37,6 +40,7 @@ def conv2d(
     kernel_size: int | Sequence[int],
     strides: int | Sequence[int] = (1, 1),
     padding: str = "valid",
+    activation: Activation | None = None,
     kernel_initializer: Initializer | None = None,
     bias_initializer: Initializer | None = None,
     name: str = "conv2d",
@@ -50,7 +54,7 @@ def conv2d(
         shape = [*_pair(kernel_size), inputs.shape[-1], filters]
         kernel = tf.get_variable("kernel", shape, initializer=kernel_initializer)
         outputs = tf.nn.conv2d(inputs, kernel, strides=_pair(strides), padding=padding.upper())
-        return tf.nn.bias_add(outputs, _bias(filters, bias_initializer))
+        return _add_bias(outputs, bias_initializer, activation)
 
 
 def conv2d_transpose(
@@ -59,6 +63,7 @@ def conv2d_transpose(
     kernel_size: int | Sequence[int],
     strides: int | Sequence[int] = (1, 1),
     padding: str = "valid",
+    activation: Activation | None = None,
     kernel_initializer: Initializer | None = None,
     bias_initializer: Initializer | None = None,
     name: str = "conv2d_transpose",
@@ -84,7 +89,7 @@ def conv2d_transpose(
             strides=[stride_y, stride_x],
             padding=padding.upper(),
         )
-        return tf.nn.bias_add(outputs, _bias(filters, bias_initializer))
+        return _add_bias(outputs, bias_initializer, activation)
 
 
 def batch_normalization(
@@ -126,17 +131,21 @@ def batch_normalization(
 def _move_average(variable: tf.Variable, value: tf.Tensor, momentum: float) -> None:
     """Add to UPDATE_OPS: variable = momentum * variable + (1 - momentum) * value."""
     # The discriminator runs twice a step (real, fake). Unordered, its two updates of one variable would race,
-    # and the same seed would no longer give the same bits: the later pass waits for the earlier one.
-    updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-    earlier = [update for update in updates if update.inputs[0] is variable.handle]
-    with tf.control_dependencies(earlier):
+    # and the same seed would no longer give the same bits: the later pass waits for the earlier one's.
+    updates = f"updates/{variable.name}"
+    with tf.control_dependencies(tf.get_collection(updates)):
         difference = variable.read_value() - value
         update = variable.assign_sub(difference * (1 - momentum), read_value=False)
-    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, update)
+    tf.add_to_collections([updates, tf.GraphKeys.UPDATE_OPS], update)
 
 
-def _bias(units: int, initializer: Initializer | None) -> tf.Variable:
-    return tf.get_variable("bias", [units], initializer=initializer or tf.zeros_initializer())
+def _add_bias(
+    outputs: tf.Tensor, initializer: Initializer | None, activation: Activation | None
+) -> tf.Tensor:
+    """Add the variable ``bias`` to the last axis, then apply the activation if there is one."""
+    bias = tf.get_variable("bias", [outputs.shape[-1]], initializer=initializer or tf.zeros_initializer())
+    outputs = tf.nn.bias_add(outputs, bias)
+    return outputs if activation is None else activation(outputs)
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:

@@ -281,9 +281,10 @@ def test_loss_plot_draws_both_losses_and_where_neither_side_wins(count: int, tmp
         assert list(level.get_ydata()) == pytest.approx([equilibrium] * 2)
         assert same_color(level.get_color(), labels[name].get_color()), "which loss is the line for?"
         assert labels[name].get_xdata()[-1] == count  # steps count from 1
-    raw = [list(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == count]
-    assert any(values == pytest.approx([d for d, _ in losses]) for values in raw)
-    assert any(values == pytest.approx([g for _, g in losses]) for values in raw)
+    for name, values in zip(("discriminator", "generator"), zip(*losses, strict=True), strict=True):
+        in_colour = [line for line in axes.lines if same_color(line.get_color(), labels[name].get_color())]
+        drawn = [list(line.get_ydata()) for line in in_colour if len(line.get_ydata()) == count]
+        assert any(ys == pytest.approx(values) for ys in drawn), f"the {name}'s own losses are not drawn"
     assert axes.get_ylim()[0] == 0
     shown = {text.get_text() for text in axes.get_legend().get_texts()}
     assert shown == {

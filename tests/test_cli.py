@@ -1,0 +1,516 @@
+"""The command line: what it makes, and what it says when something cannot be done."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catdcgan import __version__, draw_cats, random_latents, read_losses, sample
+from catdcgan.cli import main
+from catdcgan.images import image_grid
+
+REPOSITORY = Path(__file__).parents[1]
+TINY = ["--drawn-count=16", "--size=32", "--base-filters=4", "--batch-size=8", "--z-dim=8"]
+
+OPTIONS = {
+    "train": [
+        *("data", "out", "resume", "epochs", "steps", "batch-size", "base-filters", "size", "mode", "z-dim"),
+        *("learning-rate-D", "learning-rate-G", "beta1", "alpha", "smooth", "flip", "average-decay", "seed"),
+        *("save-every-epochs", "sample-every-steps", "drawn-count"),
+    ],
+    "sample": ["checkpoint", "count", "seed", "out", "half-range"],
+    "draw": ["count", "size", "seed", "out"],
+}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "catdcgan", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """The user's, in which this checkout is found and nothing is set for TensorFlow."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    return variables | {"PYTHONPATH": str(REPOSITORY)}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder and what is in it; folders count too, hidden ones as well."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two epochs of two steps that the command line trained."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    status = main(
+        [
+            "train",
+            "--data=drawn",
+            f"--out={folder}",
+            "--epochs=2",
+            "--sample-every-steps=2",
+            "--seed=5",
+            *TINY,
+        ]
+    )
+    assert status == 0
+    return folder
+
+
+# Help
+
+
+def test_help_tells_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert all(f"    {name} " in out for name in OPTIONS)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_help_of_a_command_explains_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    listing = capsys.readouterr().out.split("options:")[1]
+    entries = [entry.split() for entry in listing.split("\n  -") if entry.strip()]
+    assert [words[0].lstrip("-") for words in entries] == ["h,", *OPTIONS[name]]
+    assert all(len(words) > 2 for words in entries), "every option has an explanation"
+    assert "None" not in listing.replace("(default: None)", "")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+# train
+
+
+def test_train_makes_the_files_of_a_run(trained: Path) -> None:
+    made = {str(file.relative_to(trained)) for file in trained.rglob("*") if file.is_file()}
+    assert made == {
+        *(f"models/model.ckpt{n}{end}" for n in ("", "-4") for end in (".index", ".data-00000-of-00001")),
+        "models/history.jsonl",
+        *(f"images/step_000000{step}.png" for step in (0, 2, 4)),
+        "images/losses.png",
+        "images/training.gif",
+    }
+    assert len(read_losses(trained / "models" / "history.jsonl")) == 4
+    with Image.open(trained / "images" / "training.gif") as film:
+        assert film.size == (160, 160)
+        assert film.n_frames > 1
+
+
+def test_train_resumes_and_says_how_to_look_at_the_result(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    status = main(
+        [
+            "train",
+            "--data=drawn",
+            f"--out={tmp_path}",
+            "--resume",
+            "--epochs=9",
+            "--steps=5",
+            "--seed=5",
+            *TINY,
+        ]
+    )
+    assert status == 0
+    assert len(read_losses(tmp_path / "models" / "history.jsonl")) == 5
+    out = capsys.readouterr().out
+    assert "5 steps done" in out
+    assert f"catdcgan sample --checkpoint {tmp_path}/models/model.ckpt" in out
+
+
+def test_train_takes_a_folder_of_pictures(tmp_path: Path) -> None:
+    assert main(["draw", "--count=5", "--size=48", f"--out={tmp_path / 'cats'}"]) == 0
+    assert (
+        main(["train", f"--data={tmp_path / 'cats'}", f"--out={tmp_path}", "--mode=L", "--epochs=1", *TINY])
+        == 0
+    )
+    with Image.open(tmp_path / "images" / "step_0000000.png") as grid:
+        assert grid.mode == "L"
+
+
+def test_resuming_without_the_old_pictures_still_ends_well(trained: Path, tmp_path: Path) -> None:
+    """A run moved to another machine brings its models alone."""
+    shutil.copytree(trained / "models", tmp_path / "models")
+    arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--resume", "--epochs=3", "--seed=5", *TINY]
+    assert main(arguments) == 0  # two more steps, and a grid only every 100
+    assert (tmp_path / "models" / "model.ckpt-6.index").is_file()
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the command line would have called train with: the call is not made."""
+    module = importlib.import_module("catdcgan.train")
+    signature = inspect.signature(module.train)
+    given: dict[str, Any] = {}
+
+    def train(*positional: Any, **named: Any) -> tuple[list[tuple[float, float]], list[Path]]:
+        arguments = signature.bind(*positional, **named)
+        arguments.apply_defaults()
+        given.update(arguments.arguments)
+        grid = named["image_dir"] / "step_0000000.png"
+        grid.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(grid)
+        return [(1.0, 1.0)], [grid]
+
+    monkeypatch.setattr(module, "train", train)
+    return given
+
+
+def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: Path) -> None:
+    options = "--resume --epochs=3 --steps=7 --batch-size=9 --base-filters=5 --size=48 --mode=L --z-dim=11"
+    options += " --learning-rate-D=0.001 --learning-rate-G=0.002 --beta1=0.3 --alpha=0.4 --smooth=0.25 --flip"
+    options += " --average-decay=0.9 --seed=6 --save-every-epochs=8 --sample-every-steps=12 --drawn-count=4"
+    assert main(["train", "--data=drawn", f"--out={tmp_path}", *options.split()]) == 0
+    dataset = settings.pop("get_batches").__self__
+    assert np.array_equal(dataset.images, draw_cats(4, 48, seed=6, mode="L"))
+    assert dataset.seed == 6
+    assert settings == {
+        "epoch_count": 3,
+        "batch_size": 9,
+        "z_dim": 11,
+        "learning_rate_D": 0.001,
+        "learning_rate_G": 0.002,
+        "beta1": 0.3,
+        "data_shape": (4, 48, 48, 1),
+        "data_image_mode": "L",
+        "alpha": 0.4,
+        "smooth": 0.25,
+        "base_filters": 5,
+        "seed": 6,
+        "resume": True,
+        "model_dir": tmp_path / "models",
+        "image_dir": tmp_path / "images",
+        "step_count": 7,
+        "save_every_epochs": 8,
+        "sample_every_steps": 12,
+        "show_every_epochs": 0,  # a command shows no windows
+        "keep_checkpoints": 5,
+        "flip": True,
+        "average_decay": 0.9,
+    }
+
+
+def test_the_defaults_are_those_of_the_article(settings: dict[str, Any], tmp_path: Path) -> None:
+    assert main(["train", "--data=drawn", f"--out={tmp_path}", "--drawn-count=2"]) == 0
+    article = {
+        "epoch_count": 215,
+        "batch_size": 64,
+        "z_dim": 100,
+        "learning_rate_D": 5e-5,
+        "learning_rate_G": 2e-4,
+        "beta1": 0.5,
+        "alpha": 0.2,
+        "smooth": 0.1,
+        "base_filters": 64,
+        "data_shape": (2, 128, 128, 3),
+        "data_image_mode": "RGB",
+        "save_every_epochs": 5,
+        "step_count": None,
+        "resume": False,
+    }
+    assert {name: settings[name] for name in article} == article
+
+
+# sample
+
+
+def test_sample_draws_a_grid(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "new" / "cats.png"
+    assert main(["sample", f"--checkpoint={checkpoint}", "--count=5", "--seed=1", f"--out={out}"]) == 0
+    expected = sample(checkpoint, random_latents(5, 8, seed=1))
+    with Image.open(out) as grid:
+        assert grid.size == (3 * 32, 2 * 32)
+        assert np.array_equal(np.asarray(grid), np.asarray(image_grid(expected)))
+    assert str(out) in capsys.readouterr().out
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_sample_draws_single_pictures_into_a_folder(trained: Path, tmp_path: Path) -> None:
+    checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "new" / "cats"
+    assert main(["sample", f"--checkpoint={checkpoint}", "--count=3", f"--out={out}"]) == 0
+    pictures = [np.asarray(Image.open(file)) for file in sorted(out.iterdir())]
+    assert sorted(file.name for file in out.iterdir()) == [f"cat_0000{number}.png" for number in range(3)]
+    assert np.array_equal(pictures, sample(checkpoint, random_latents(3, 8, seed=0)))
+
+
+@pytest.mark.parametrize(("option", "pixel_range"), [([], 1.0), (["--half-range"], 0.5)])
+def test_sample_draws_in_the_range_of_the_articles_author_if_told_so(
+    option: list[str], pixel_range: float, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def draw(checkpoint: Path, z: np.ndarray, pixel_range: float) -> np.ndarray:
+        given.append(pixel_range)
+        return np.zeros((len(z), 32, 32, 3), np.uint8)
+
+    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample", draw)
+    checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "cats.png"
+    assert main(["sample", f"--checkpoint={checkpoint}", "--count=1", f"--out={out}", *option]) == 0
+    assert given == [pixel_range]
+
+
+def test_sample_as_a_command_prints_one_line_and_no_banner_of_tensorflow(
+    trained: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        command("sample", f"--checkpoint={trained / 'models' / 'model.ckpt'}", "--count=4"),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "4 cats in cats.png\n", "")
+    with Image.open(tmp_path / "cats.png") as grid:
+        assert grid.size == (64, 64)
+
+
+# draw
+
+
+def test_draw_makes_a_grid(tmp_path: Path) -> None:
+    out = tmp_path / "cats.jpg"
+    assert main(["draw", "--count=4", "--size=32", f"--out={out}"]) == 0
+    with Image.open(out) as grid:
+        assert (grid.format, grid.size) == ("JPEG", (64, 64))
+
+
+def test_draw_fills_a_folder_with_the_cats_of_the_seed(tmp_path: Path) -> None:
+    out = tmp_path / "cats"
+    assert main(["draw", "--count=3", "--size=40", "--seed=2", f"--out={out}"]) == 0
+    assert sorted(file.name for file in out.iterdir()) == [f"cat_0000{number}.png" for number in range(3)]
+    pictures = [np.asarray(Image.open(file)) for file in sorted(out.iterdir())]
+    assert np.array_equal(pictures, draw_cats(3, 40, seed=2))
+
+
+# Wrong usage: status 2, and the usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "required: COMMAND"),
+        ("paint", "invalid choice: 'paint'"),
+        ("train --out=x", "required: --data"),
+        ("train --data=drawn", "required: --out"),
+        ("draw", "required: --out"),
+        ("train --data=drawn --out=x --colour", "unrecognized arguments: --colour"),
+        ("train --data=drawn --out=x --epochs=0", "--epochs: 0 is below 1"),
+        ("train --data=drawn --out=x --epochs=-1", "--epochs: -1 is below 1"),
+        ("train --data=drawn --out=x --steps=0", "--steps: 0 is below 1"),
+        ("train --data=drawn --out=x --batch-size=0", "--batch-size: 0 is below 1"),
+        ("train --data=drawn --out=x --base-filters=0", "--base-filters: 0 is below 1"),
+        ("train --data=drawn --out=x --z-dim=0", "--z-dim: 0 is below 1"),
+        ("train --data=drawn --out=x --save-every-epochs=0", "--save-every-epochs: 0 is below 1"),
+        ("train --data=drawn --out=x --sample-every-steps=0", "--sample-every-steps: 0 is below 1"),
+        ("train --data=drawn --out=x --drawn-count=0", "--drawn-count: 0 is below 1"),
+        ("train --data=drawn --out=x --size=33", "--size: 33 is not a multiple of 16 from 32 up"),
+        ("train --data=drawn --out=x --size=16", "--size: 16 is not a multiple of 16 from 32 up"),
+        ("train --data=drawn --out=x --mode=CMYK", "--mode: invalid choice: 'CMYK'"),
+        ("train --data=drawn --out=x --learning-rate-D=0", "--learning-rate-D: 0 is not above 0"),
+        ("train --data=drawn --out=x --learning-rate-G=inf", "--learning-rate-G: inf is not above 0"),
+        ("train --data=drawn --out=x --learning-rate-G=nan", "--learning-rate-G: nan is not above 0"),
+        ("train --data=drawn --out=x --beta1=1", "--beta1: 1 is not from 0 up to below 1"),
+        ("train --data=drawn --out=x --alpha=-0.1", "--alpha: -0.1 is not from 0 up to below 1"),
+        ("train --data=drawn --out=x --smooth=1.5", "--smooth: 1.5 is not from 0 up to below 1"),
+        (
+            "train --data=drawn --out=x --average-decay=1.5",
+            "--average-decay: 1.5 is not from 0 up to below 1",
+        ),
+        ("train --data=drawn --out=x --epochs=x", "--epochs"),
+        ("train --data=drawn --out=x --size=x", "--size"),
+        ("train --data=drawn --out=x --alpha=x", "--alpha"),
+        ("train --data=drawn --out=x --seed=1.5", "--seed"),
+        ("sample --count=0", "--count: 0 is below 1"),
+        ("draw --out=x --count=-3", "--count: -3 is below 1"),
+        ("draw --out=x --size=15", "--size: 15 is below 16"),
+    ],
+)
+def test_wrong_usage_is_refused(
+    arguments: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("usage: catdcgan")
+    assert message in err
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "option", ["--epochs=x", "--epochs=1.5", "--size=x", "--alpha=x", "--learning-rate-D=x"]
+)
+def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--data=drawn", "--out=x", option])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert option.split("=")[0] in err
+    assert "number" in err
+    assert "invalid _" not in err, "the name of a function inside the program tells a reader nothing"
+
+
+# What cannot be done: status 1, one line, nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --data=nowhere --out=new", "no such folder: nowhere"),
+        ("train --data=empty --out=new", "no images in empty"),
+        ("train --data=broken --out=new --size=32", "none of the 1 images in broken can be read"),
+        ("train --data=a-file --out=new", "a-file"),
+        (
+            "train --data=drawn --out=run",
+            "holds a trained model already (model.ckpt-4): resume it, or choose",
+        ),
+        ("train --data=drawn --out=new --resume", "nothing to resume: no model.ckpt in"),
+        ("train --data=drawn --out=run --resume --mode=L", "expected ["),
+        ("train --data=drawn --out=a-file", "a-file"),
+        ("sample --checkpoint=new/model.ckpt", "no checkpoint new/model.ckpt"),
+        ("sample --checkpoint=run/model.ckpt", "no checkpoint run/model.ckpt"),
+        ("sample --checkpoint=run/models/damaged", "damaged"),
+        ("sample --checkpoint=run/models/truncated", "damaged"),
+        ("sample --checkpoint=run/models/model.ckpt --count=1 --out=a-file", "a-file"),
+        ("sample --checkpoint=run/models/model.ckpt --count=1 --out=a-file/cats.png", "a-file"),
+        ("draw --count=1 --size=32 --out=a-file", "a-file"),
+        ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_changes_nothing(
+    arguments: str,
+    message: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    models = tmp_path / "run" / "models"
+    ending = ".data-00000-of-00001"
+    for name in ("damaged", "truncated"):
+        shutil.copy(models / "model.ckpt.index", models / f"{name}.index")
+        shutil.copy(models / f"model.ckpt{ending}", models / f"{name}{ending}")
+    weights = bytearray((models / f"damaged{ending}").read_bytes())
+    weights[len(weights) // 2] ^= 0xFF
+    (models / f"damaged{ending}").write_bytes(weights)
+    os.truncate(models / f"truncated{ending}", 1000)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cat.png").write_text("no picture")
+    (tmp_path / "a-file").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+    before = files(tmp_path)
+
+    words = arguments.split()
+    if words[0] == "train":
+        words += [option for option in TINY if not any(option.split("=")[0] in word for word in words)]
+    assert main(words) == 1  # an exception would be a traceback
+    captured = capsys.readouterr()
+    lines = captured.err.split("\r")[-1].strip().splitlines()
+    assert lines[-1].startswith("catdcgan: ")
+    assert message in lines[-1]
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "draw --count=1 --size=8 --out=cats.png",
+        "draw --count=1 --size=32 --seed=-1 --out=cats.png",
+        "train --data=drawn --out=new --size=32 --seed=-1",
+        "sample --checkpoint=model.ckpt --count=1 --seed=-1",
+    ],
+)
+def test_values_that_the_program_cannot_use_are_no_traceback(
+    arguments: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for file in (trained / "models").glob("model.ckpt.*"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = files(tmp_path)
+    try:
+        status = main(arguments.split())
+    except SystemExit as ended:
+        status = ended.code
+    assert status in (1, 2)
+    assert "catdcgan" in capsys.readouterr().err
+    assert files(tmp_path) == before
+
+
+# Interrupted
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "message"),
+    [(signal.SIGINT, 130, "catdcgan: interrupted"), (signal.SIGTERM, 143, "")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_an_interrupted_training_saves_and_goes_on(
+    number: int, status: int, message: str, tmp_path: Path
+) -> None:
+    arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--epochs=100000", *TINY]
+    history = tmp_path / "models" / "history.jsonl"
+    with (tmp_path / "stdout").open("w") as stdout, (tmp_path / "stderr").open("w") as stderr:
+        program = subprocess.Popen(command(*arguments), env=environment(), stdout=stdout, stderr=stderr)
+        try:
+            give_up = time.monotonic() + 120
+            while not (history.exists() and history.read_text().count("\n") >= 3):
+                assert program.poll() is None, (tmp_path / "stderr").read_text()
+                assert time.monotonic() < give_up, "it does not come to train"
+                time.sleep(0.05)
+            program.send_signal(number)
+            assert program.wait(timeout=120) == status
+        finally:
+            program.kill()
+            program.wait()
+    err = (tmp_path / "stderr").read_text()
+    assert message in err
+    assert "Traceback" not in err
+    steps = len(read_losses(history))
+    out = (tmp_path / "stdout").read_text()
+    assert f"Interrupted after step {steps}. Saved in {tmp_path / 'models'}" in out
+    assert {file.name for file in (tmp_path / "models").iterdir()} == {
+        "history.jsonl",
+        *(f"model.ckpt{n}{end}" for n in ("", f"-{steps}") for end in (".index", ".data-00000-of-00001")),
+    }
+    assert main([*arguments, "--resume", f"--steps={steps + 2}"]) == 0
+    assert len(read_losses(history)) == steps + 2

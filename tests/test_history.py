@@ -1,0 +1,99 @@
+"""The file of losses: exact numbers, and no step twice after a break."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from catdcgan import read_losses
+from catdcgan.history import HISTORY_NAME, read_history, rewind_history
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """Five steps of two epochs, as training writes them."""
+    file = tmp_path / HISTORY_NAME
+    records = [
+        {"step": step, "epoch": 1 + step // 4, "d_loss": 1 / step, "g_loss": step / 7} for step in range(1, 6)
+    ]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return file
+
+
+def test_a_run_numbers_its_steps_and_epochs_from_1(run: Path) -> None:
+    records = read_history(run / "models" / HISTORY_NAME)
+    assert [(record["step"], record["epoch"]) for record in records] == [
+        (1, 1),
+        (2, 1),
+        (3, 1),
+        (4, 2),
+        (5, 2),
+        (6, 2),
+    ]
+    assert all(record.keys() == {"step", "epoch", "d_loss", "g_loss"} for record in records)
+
+
+def test_losses_are_read_to_the_last_bit(history: Path) -> None:
+    assert read_losses(history) == [(1 / step, step / 7) for step in range(1, 6)]
+    assert read_losses(str(history)) == read_losses(history)
+
+
+def test_a_loss_that_is_no_number_can_be_read_too(history: Path) -> None:
+    """A run that diverged must still show where."""
+    history.write_text(json.dumps({"step": 1, "epoch": 1, "d_loss": float("inf"), "g_loss": 0.5}) + "\n")
+    assert read_losses(history) == [(float("inf"), 0.5)]
+
+
+def test_rewinding_keeps_the_first_steps_byte_for_byte(history: Path) -> None:
+    lines = history.read_text().splitlines(keepends=True)
+    rewind_history(history, 3)
+    assert history.read_text() == "".join(lines[:3])
+
+
+def test_rewinding_cuts_a_half_written_line_so_that_the_file_can_be_read_and_added_to(history: Path) -> None:
+    whole = history.read_text()
+    with history.open("a") as file:
+        file.write('{"step": 6, "epo')
+    with pytest.raises(ValueError, match="line 1 column"):
+        read_history(history)
+    rewind_history(history, 5)
+    assert history.read_text() == whole
+
+
+def test_rewinding_to_0_empties_what_another_run_left(history: Path) -> None:
+    rewind_history(history, 0)
+    assert read_history(history) == []
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_rewinding_makes_the_folder_and_an_empty_file_where_there_is_none(tmp_path: Path, steps: int) -> None:
+    file = tmp_path / "runs" / "first" / HISTORY_NAME
+    rewind_history(file, steps)  # 5: the checkpoint of step 5 came without its history
+    assert read_history(file) == []
+
+
+def test_rewinding_leaves_no_other_file(history: Path) -> None:
+    rewind_history(history, 2)
+    assert list(history.parent.iterdir()) == [history]
+
+
+def test_a_history_that_cannot_be_written_stays_whole(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = history.read_text()
+
+    def fill_the_disk(self: Path, text: str) -> int:
+        with self.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    with pytest.raises(OSError, match="no space left"):
+        rewind_history(history, 3)
+    monkeypatch.undo()
+    assert history.read_text() == before
+
+
+def test_a_missing_history_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_losses(tmp_path / HISTORY_NAME)
