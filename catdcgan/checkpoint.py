@@ -106,7 +106,7 @@ def restore(
     for variable, name in sources:
         try:
             values.append((variable, reader.get_tensor(name)))
-        except (tf.errors.OpError, RuntimeError) as error:
+        except (tf.errors.OpError, RuntimeError, IndexError) as error:
             raise CheckpointError(f"{path} is damaged: {name} cannot be read ({error})") from error
     set_variables(sess, values)
 
@@ -144,7 +144,7 @@ def latest(folder: Path) -> Path | None:
 
 def remove_old(folder: Path, keep: int) -> None:
     """Delete all but the newest `keep` numbered checkpoints."""
-    for path in numbered(folder)[:-keep]:
+    for path in numbered(folder)[: -keep or None]:
         for ending in reversed(ENDINGS):  # the index first: no half of a checkpoint is ever found
             Path(f"{path}{ending}").unlink(missing_ok=True)
 
@@ -156,12 +156,12 @@ def _open(path: str | os.PathLike[str]) -> Any:
         folder = Path(path).parent
         there = sorted(file.stem for file in folder.glob("*.index")) if folder.is_dir() else []
         raise CheckpointError(
-            f"no checkpoint {path}: expected the file {path}{absent[0]}, "
+            f"no checkpoint {path} (its name is without .index): expected the file {path}{absent[0]}, "
             f"found {_some(there) if there else 'no checkpoint'} in {folder.absolute()}"
         )
     try:
         return tf.train.load_checkpoint(os.fspath(path))
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    except (tf.errors.OpError, RuntimeError, IndexError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: its index cannot be read ({error})") from error
 
 

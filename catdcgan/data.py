@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's name of the mode -> channels
+GRAY = (128, 128, 128, 255)
 
 # What Pillow raises for a file that it cannot read; SyntaxError is its word for a broken PNG chunk.
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
@@ -48,9 +49,11 @@ class Dataset:
 
         Raises:
             DataError: no such folder, no image in it, or none that can be read.
-            ValueError: `mode` is neither "RGB" nor "L".
+            ValueError: `mode` is neither "RGB" nor "L", or `size` is below 1.
         """
         _check_mode(mode)
+        if size < 1:
+            raise ValueError(f"size must be at least 1 pixel, not {size}")
         if isinstance(source, str | os.PathLike):
             where, files = str(source), find_images(source)
         else:
@@ -144,11 +147,12 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     """List the image files in a folder and the folders in it, sorted by path.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: it is not there, or not a folder.
     """
     root = Path(folder)
     if not root.is_dir():
-        raise DataError(f"no such folder: {root} (seen from {Path.cwd()})")
+        reason = "a file and not a folder" if root.exists() else f"no such folder (seen from {Path.cwd()})"
+        raise DataError(f"{root}: {reason}")
     return sorted(
         file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
     )
@@ -156,6 +160,8 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 def load_image(file: str | os.PathLike[str], size: int, mode: str = "RGB") -> np.ndarray:
     """Read one image: upright (EXIF), centre square, `size` x `size`; of an animation the first frame.
+
+    What is transparent becomes gray.
 
     Returns:
         uint8 array (size, size, channels).
@@ -165,7 +171,12 @@ def load_image(file: str | os.PathLike[str], size: int, mode: str = "RGB") -> np
     """
     _check_mode(mode)
     with Image.open(file) as opened:
-        image = ImageOps.exif_transpose(opened).convert(mode)
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I"):  # 16 bits a pixel: convert() would clip to 255, not scale
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.has_transparency_data:  # show gray through, not what colour may lie hidden there
+            image = Image.alpha_composite(Image.new("RGBA", image.size, GRAY), image.convert("RGBA"))
+        image = image.convert(mode)
     square = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     return np.asarray(square).reshape(size, size, IMAGE_MODES[mode])
 

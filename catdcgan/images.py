@@ -35,7 +35,12 @@ def image_grid(images: np.ndarray, mode: str = "RGB", columns: int | None = None
 
     Returns:
         A picture of (columns * width) x (rows * height) pixels; places without an image stay black.
+
+    Raises:
+        ValueError: the images are not uint8 (see `to_pixels`), or there are none.
     """
+    if images.dtype != np.uint8 or not len(images):
+        raise ValueError(f"a grid needs at least one image in uint8, not {images.dtype} {images.shape}")
     count, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -80,9 +85,9 @@ def save_animation(
         raise ValueError("an animation needs at least one picture")
     if Path(path).suffix.lower() not in ANIMATION_SUFFIXES:
         raise ValueError(f"{path}: the name of an animation ends in {', '.join(ANIMATION_SUFFIXES)}")
-    frames = (Image.open(file).convert("RGB") for file in files)
+    first, *others = (Image.open(file).convert("RGB") for file in files)
     with _whole_or_nothing(path) as partial:
-        next(frames).save(partial, save_all=True, append_images=frames, duration=milliseconds, loop=0)
+        first.save(partial, save_all=True, append_images=others, duration=milliseconds, loop=0)
 
 
 def plot_losses(losses: Iterable[tuple[float, float]]) -> Figure:
@@ -90,8 +95,13 @@ def plot_losses(losses: Iterable[tuple[float, float]]) -> Figure:
 
     There the discriminator says 1/2 to everything: its loss is 2 ln 2 = 1.386 and the generator's
     ln 2 = 0.693 (without label smoothing; Goodfellow et al. 2014, arXiv:1406.2661).
+
+    Raises:
+        ValueError: there are no losses.
     """
     values = np.array(list(losses), float).reshape(-1, 2)
+    if not len(values):
+        raise ValueError("no losses to plot")
     steps = np.arange(1, len(values) + 1)
     window = max(1, len(values) // 50)
     figure = Figure(figsize=(9, 4), layout="constrained")

@@ -699,6 +699,7 @@ def test_a_decay_near_0_averages_nothing_but_the_weights_after_the_step(
     # Read before the step, the averages would lag by one update, which is about the learning rate.
     train_tiny(cats, tmp_path, average_decay=1e-6, learning_rate_G=1e-2)
     everything, saved = read(latest(tmp_path / "models")), read(tmp_path / "models" / "model.ckpt")
+    assert np.abs(everything["generator/dense/bias"]).max() > 1e-3, "G trains with averaging on too; it was 0"
     for name, value in saved.items():
         np.testing.assert_allclose(value, everything[name], atol=1e-5, err_msg=name)
 
