@@ -94,8 +94,10 @@ def restore(
             sources.append((variable, source))
     missing = [name for _, name in sources if name not in shapes]
     if missing:
+        alone = all(name.startswith("generator/") for name in shapes)
+        hint = ". It holds the generator alone: good to look at, not to train on" if alone else ""
         raise CheckpointError(
-            f"{path} lacks {_some(missing)}, of {len(sources)} variables; found {_some(shapes)}"
+            f"{path} lacks {_some(missing)}, of {len(sources)} variables; found {_some(shapes)}{hint}"
         )
     for variable, name in sources:
         if shapes[name] != variable.shape.as_list():
@@ -140,6 +142,22 @@ def latest(folder: Path) -> Path | None:
     if steps := numbered(folder):
         return steps[-1]
     return folder / NAME if (folder / f"{NAME}.index").exists() else None
+
+
+def find_start(folder: Path, resume: bool) -> Path | None:
+    """The checkpoint to go on from, or None to start anew.
+
+    Raises:
+        CheckpointError: the folder holds a run and `resume` is False, or it holds none and `resume` is True.
+    """
+    start = latest(folder)
+    if start and not resume:
+        raise CheckpointError(
+            f"{folder} holds a trained model already ({start.name}): resume it, or choose another folder"
+        )
+    if resume and not start:
+        raise CheckpointError(f"nothing to resume: no {NAME} in {folder.absolute()}")
+    return start
 
 
 def remove_old(folder: Path, keep: int) -> None:

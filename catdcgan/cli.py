@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,8 @@ from catdcgan.drawn import draw_cats
 from catdcgan.images import image_grid, plot_losses, save_animation, save_image
 
 # What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
+
+Number = TypeVar("Number", int, float)
 
 DRAWN = "drawn"
 ANIMATION_FRAMES = 100  # at most; more make the file large and the film long
@@ -109,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the model was trained on pixels in [-0.5, 0.5], as the article's author's was",
     )
+    add("--alpha", type=_fraction, default=0.2, metavar="A", help="as the model was trained with")
     command.set_defaults(run=_sample)
 
     command = commands.add_parser(
@@ -133,8 +137,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from catdcgan.checkpoint import find_start
     from catdcgan.train import train
 
+    find_start(options.out / "models", options.resume)  # refuse before thousands of pictures are read
     if options.data == DRAWN:
         images = draw_cats(options.drawn_count, options.size, options.seed, options.mode, progress=True)
         dataset = Dataset.from_array(images, options.seed)
@@ -176,7 +182,8 @@ def _sample(options: argparse.Namespace) -> None:
     from catdcgan.sample import random_latents, sample
 
     z = random_latents(options.count, read_architecture(options.checkpoint).z_dim, options.seed)
-    _write(sample(options.checkpoint, z, pixel_range=0.5 if options.half_range else 1.0), options.out)
+    pixel_range = 0.5 if options.half_range else 1.0
+    _write(sample(options.checkpoint, z, pixel_range, options.alpha), options.out)
 
 
 def _draw(options: argparse.Namespace) -> None:
@@ -194,11 +201,19 @@ def _write(images: np.ndarray, out: Path) -> None:
     print(f"{len(images)} cats in {out}{os.sep}")
 
 
+def _number(kind: Callable[[str], Number], text: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError:
+        name = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {name}") from None
+
+
 def _whole(minimum: int) -> Callable[[str], int]:
     """The type of an option that takes whole numbers from a minimum up."""
 
     def whole_number(text: str) -> int:
-        number = int(text)
+        number = _number(int, text)
         if number < minimum:
             raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
         return number
@@ -208,7 +223,7 @@ def _whole(minimum: int) -> Callable[[str], int]:
 
 def _image_size(text: str) -> int:
     """A side that both networks can halve four times."""
-    number = int(text)
+    number = _number(int, text)
     if number < 32 or number % 16:
         raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16 from 32 up")
     return number
@@ -216,7 +231,7 @@ def _image_size(text: str) -> int:
 
 def _positive(text: str) -> float:
     """A number above 0."""
-    number = float(text)
+    number = _number(float, text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return number
@@ -224,7 +239,7 @@ def _positive(text: str) -> float:
 
 def _fraction(text: str) -> float:
     """A number from 0 up to, but without, 1."""
-    number = float(text)
+    number = _number(float, text)
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 up to below 1")
     return number

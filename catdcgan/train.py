@@ -77,7 +77,7 @@ def train(
         model_dir: folder of checkpoints and losses; made if need be.
         image_dir: folder of sample grids; made if need be.
         step_count: stop after so many steps in all, if the epochs have not ended before.
-        save_every_epochs: epochs between checkpoints; one is also saved at the end.
+        save_every_epochs: epochs between checkpoints; 0 for none but the one at the end.
         sample_every_steps: steps between sample grids; 0 for none.
         show_every_epochs: epochs between grids shown on the screen; 0 for none.
         keep_checkpoints: how many of the numbered checkpoints stay; the oldest go.
@@ -99,7 +99,7 @@ def train(
     image_count, height, width, channels = data_shape
     if height != width:
         raise ValueError(f"training needs square images, not {height} x {width}")
-    start = _find_start(model_dir, resume)
+    start = checkpoint.find_start(model_dir, resume)
 
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(seed)
@@ -108,13 +108,7 @@ def train(
         generator_variables = tf.global_variables("generator")
         d_train_opt, g_train_opt = model_optimizers(d_loss, g_loss, lr_D, lr_G, beta1)
 
-        # Beside the article's variables: how far training is, and the generator's averages if wanted.
-        counters = [
-            tf.get_variable(name, (), tf.int64, tf.zeros_initializer(), trainable=False)
-            for name in ("global_step", "epoch", "epoch_step")
-        ]
-        with tf.control_dependencies([g_train_opt]):
-            g_train_opt = tf.assign_add(counters[0], 1)
+        g_train_opt, counters = _count_steps(g_train_opt)
         drawn_with = {variable.op.name: variable for variable in generator_variables}
         if average_decay:
             averages = tf.train.ExponentialMovingAverage(average_decay, num_updates=counters[0])
@@ -141,9 +135,8 @@ def train(
             history = model_dir / HISTORY_NAME
             rewind_history(history, step)
             losses = read_losses(history)
-            samples = [
-                file for file in sorted(image_dir.glob("step_*.png")) if file <= _grid(image_dir, step)
-            ]
+            grids = sorted(image_dir.glob("step_*.png")) if start else []
+            samples = [file for file in grids if file <= _grid(image_dir, step)]
             step_limit = math.inf if step_count is None else step_count
 
             def save() -> None:
@@ -159,8 +152,8 @@ def train(
                 )
                 return file
 
-            if sample_every_steps and not start:
-                samples = [draw(save=True, show=False)]
+            if sample_every_steps and not samples:
+                samples.append(draw(save=True, show=False))
             images_seen = epoch * image_count + epoch_step * batch_size
             images_left = min(epoch_count * image_count - images_seen, (step_limit - step) * batch_size)
             bar = tqdm(total=images_seen + images_left, initial=images_seen, unit=" images", smoothing=0.05)
@@ -189,30 +182,29 @@ def train(
                             break
                     else:  # the epoch ran to its end
                         epoch, epoch_step = epoch + 1, 0
-                        if epoch % save_every_epochs == 0 and epoch < epoch_count:
+                        if save_every_epochs and epoch % save_every_epochs == 0 and epoch < epoch_count:
                             save()
                         if show_every_epochs and epoch % show_every_epochs == 0:
                             draw(save=False, show=True)
             save()
-    if interrupts:
-        print(f"Interrupted after step {step}. Saved in {model_dir}: resuming goes on from there.")
-    if signal.SIGINT in interrupts:
-        raise KeyboardInterrupt
-    if interrupts:
-        raise SystemExit(128 + interrupts[0])  # SIGTERM: the exit status that a shell gives it
+            if interrupts:
+                print(f"Interrupted after step {step}. Saved in {model_dir}: resuming goes on from there.")
     return losses, samples
 
 
-def _find_start(model_dir: Path, resume: bool) -> Path | None:
-    """The checkpoint to go on from, or None to start anew."""
-    start = checkpoint.latest(model_dir)
-    if start and not resume:
-        raise checkpoint.CheckpointError(
-            f"{model_dir} holds a trained model already ({start.name}): resume it, or choose another folder"
-        )
-    if resume and not start:
-        raise checkpoint.CheckpointError(f"nothing to resume: no {checkpoint.NAME} in {model_dir.absolute()}")
-    return start
+def _count_steps(g_train_opt: tf.Operation) -> tuple[tf.Operation, list[tf.Variable]]:
+    """Make the generator's step count itself, and variables that keep in a checkpoint how far training is.
+
+    Returns:
+        The step, and int64 scalars: steps done, epochs done, steps done in the epoch that runs. The last two
+        are set when a checkpoint is saved.
+    """
+    counters = [
+        tf.get_variable(name, (), tf.int64, tf.zeros_initializer(), trainable=False)
+        for name in ("global_step", "epoch", "epoch_step")
+    ]
+    with tf.control_dependencies([g_train_opt]):
+        return tf.assign_add(counters[0], 1), counters
 
 
 def _grid(image_dir: Path, step: int) -> Path:
@@ -232,7 +224,8 @@ def _epoch_batches(
 def _finish_step_first() -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM in the list it gives, for the training loop to look at between two steps.
 
-    A second Ctrl-C interrupts at once. Python delivers signals to the main thread alone; in another there
+    At the end they take effect: KeyboardInterrupt, or for SIGTERM an exit with the status that a shell gives
+    it. A second Ctrl-C interrupts at once. Python delivers signals to the main thread alone: in another there
     is nothing to do.
     """
     received: list[int] = []
@@ -251,3 +244,7 @@ def _finish_step_first() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
+    if received:
+        raise SystemExit(128 + received[0])

@@ -30,7 +30,7 @@ OPTIONS = {
         *("learning-rate-D", "learning-rate-G", "beta1", "alpha", "smooth", "flip", "average-decay", "seed"),
         *("save-every-epochs", "sample-every-steps", "drawn-count"),
     ],
-    "sample": ["checkpoint", "count", "seed", "out", "half-range"],
+    "sample": ["checkpoint", "count", "seed", "out", "half-range", "alpha"],
     "draw": ["count", "size", "seed", "out"],
 }
 
@@ -185,6 +185,8 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
     options = "--resume --epochs=3 --steps=7 --batch-size=9 --base-filters=5 --size=48 --mode=L --z-dim=11"
     options += " --learning-rate-D=0.001 --learning-rate-G=0.002 --beta1=0.3 --alpha=0.4 --smooth=0.25 --flip"
     options += " --average-decay=0.9 --seed=6 --save-every-epochs=8 --sample-every-steps=12 --drawn-count=4"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "model.ckpt.index").touch()  # something to resume
     assert main(["train", "--data=drawn", f"--out={tmp_path}", *options.split()]) == 0
     dataset = settings.pop("get_batches").__self__
     assert np.array_equal(dataset.images, draw_cats(4, 48, seed=6, mode="L"))
@@ -258,20 +260,28 @@ def test_sample_draws_single_pictures_into_a_folder(trained: Path, tmp_path: Pat
     assert np.array_equal(pictures, sample(checkpoint, random_latents(3, 8, seed=0)))
 
 
-@pytest.mark.parametrize(("option", "pixel_range"), [([], 1.0), (["--half-range"], 0.5)])
-def test_sample_draws_in_the_range_of_the_articles_author_if_told_so(
-    option: list[str], pixel_range: float, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("option", "pixel_range", "alpha"),
+    [([], 1.0, 0.2), (["--half-range"], 0.5, 0.2), (["--alpha=0.4"], 1.0, 0.4)],
+)
+def test_sample_draws_in_the_range_and_with_the_slope_that_the_model_was_trained_with(
+    option: list[str],
+    pixel_range: float,
+    alpha: float,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = []
 
-    def draw(checkpoint: Path, z: np.ndarray, pixel_range: float) -> np.ndarray:
-        given.append(pixel_range)
+    def draw(checkpoint: Path, z: np.ndarray, pixel_range: float, alpha: float) -> np.ndarray:
+        given.append((pixel_range, alpha))
         return np.zeros((len(z), 32, 32, 3), np.uint8)
 
     monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample", draw)
     checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "cats.png"
     assert main(["sample", f"--checkpoint={checkpoint}", "--count=1", f"--out={out}", *option]) == 0
-    assert given == [pixel_range]
+    assert given == [(pixel_range, alpha)]
 
 
 def test_sample_as_a_command_prints_one_line_and_no_banner_of_tensorflow(
@@ -388,7 +398,7 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("train --data=nowhere --out=new", "no such folder: nowhere"),
+        ("train --data=nowhere --out=new", "nowhere: no such folder"),
         ("train --data=empty --out=new", "no images in empty"),
         ("train --data=broken --out=new --size=32", "none of the 1 images in broken can be read"),
         ("train --data=a-file --out=new", "a-file"),
