@@ -1,4 +1,4 @@
-"""The command line: ``catdcgan train``, ``catdcgan sample`` and ``catdcgan draw``."""
+"""The command line: ``catdcgan train``, ``sample``, ``draw``, ``download`` and ``prepare``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from catdcgan import __version__
-from catdcgan.data import DataError, Dataset
+from catdcgan.data import Dataset
+from catdcgan.download import download
 from catdcgan.drawn import draw_cats
+from catdcgan.errors import InputError
 from catdcgan.images import image_grid, plot_losses, save_animation, save_image
+from catdcgan.prepare import REPORT, prepare
 
 # What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
 
@@ -34,11 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Wrong usage exits with 2.
     """
     options = _parser().parse_args(arguments)
-    from catdcgan.checkpoint import CheckpointError
-
     try:
         options.run(options)
-    except (DataError, CheckpointError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"catdcgan: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -133,6 +134,38 @@ def _parser() -> argparse.ArgumentParser:
         help="a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs",
     )
     command.set_defaults(run=_draw)
+
+    command = commands.add_parser(
+        "download",
+        help="download photos to train on",
+        formatter_class=show_defaults,
+        description="Download the CAT dataset from Kaggle, or a zip of photos from a URL. An interrupted "
+        "download goes on when the same command runs again.",
+    )
+    add = command.add_argument
+    add(
+        "url",
+        nargs="?",
+        metavar="URL",
+        help="https, http or file; without it, Kaggle (needs catdcgan[kaggle])",
+    )
+    add("--out", type=Path, default=Path("data"), metavar="PATH", help="folder or .zip file, for a URL")
+    add("--sha256", metavar="HEX", help="checksum that the file must have, for a URL")
+    command.set_defaults(run=_download)
+
+    command = commands.add_parser(
+        "prepare",
+        help="cut square faces out of photos",
+        formatter_class=show_defaults,
+        description="Make square pictures to train on. From the CAT dataset, unpacked or zipped: the faces, "
+        "straightened. From any other photos: their centre squares. Running it again goes on.",
+    )
+    add = command.add_argument
+    add("source", metavar="SOURCE", help="folder or zip of photos")
+    add("--out", required=True, type=Path, metavar="FOLDER", help="folder of the pictures and of report.json")
+    add("--size", type=_whole(1), default=128, metavar="N", help="side of the pictures in pixels")
+    add("--keep-outliers", action="store_true", help="keep the CAT dataset's drawings and blocked faces")
+    command.set_defaults(run=_prepare)
     return parser
 
 
@@ -188,6 +221,17 @@ def _sample(options: argparse.Namespace) -> None:
 
 def _draw(options: argparse.Namespace) -> None:
     _write(draw_cats(options.count, options.size, options.seed, progress=True), options.out)
+
+
+def _download(options: argparse.Namespace) -> None:
+    path = download(options.url, options.out, options.sha256)
+    if options.url:  # kagglehub's folder has been named already
+        print(path)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    report = prepare(options.source, options.out, options.size, options.keep_outliers)
+    print(f"{report.summary()}. Names and reasons: {options.out / REPORT}")
 
 
 def _write(images: np.ndarray, out: Path) -> None:

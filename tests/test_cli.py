@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ OPTIONS = {
     ],
     "sample": ["checkpoint", "count", "seed", "out", "half-range", "alpha"],
     "draw": ["count", "size", "seed", "out"],
+    "download": ["out", "sha256"],
+    "prepare": ["out", "size", "keep-outliers"],
 }
 
 
@@ -318,6 +321,65 @@ def test_draw_fills_a_folder_with_the_cats_of_the_seed(tmp_path: Path) -> None:
 
 
 # Wrong usage: status 2, and the usage
+
+
+def test_prepare_makes_faces_of_a_folder_and_says_what_it_did(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (60, 40), "red").save(tmp_path / "photo.jpg")
+    (tmp_path / "text.jpg").write_text("no photo")
+    assert main(["prepare", str(tmp_path), f"--out={tmp_path / 'faces'}", "--size=32"]) == 0
+    with Image.open(tmp_path / "faces" / "photo.png") as picture:
+        assert picture.size == (32, 32)
+    line = capsys.readouterr().out
+    assert "2 photos: 1 written, 1 unreadable" in line
+    assert str(tmp_path / "faces" / "report.json") in line
+
+
+def test_download_fetches_a_zip_and_says_where_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "cats.zip", "w") as archive:
+        archive.writestr("cat.jpg", b"meow")
+    url = (tmp_path / "cats.zip").as_uri()
+    assert main(["download", url, f"--out={tmp_path / 'data'}"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "data" / "cats.zip")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prepare", "nowhere", "--out=faces"], "nowhere"),
+        (["prepare", "empty", "--out=faces"], "no photos"),
+        (["download", "ftp://127.0.0.1/cats.zip", "--out=data"], "ftp"),
+        (["download", "https://127.0.0.1/cats.zip", "--out=data", "--sha256=12"], "64 hexadecimal digits"),
+    ],
+)
+def test_photos_that_cannot_be_had_are_one_line_and_leave_nothing(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main(arguments) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("catdcgan: ")
+    assert words in output.err
+    assert list(files(tmp_path)) == ["empty"]
+
+
+def test_draw_prepare_and_download_do_without_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "from catdcgan.cli import main\n"
+        f"sys.exit(main(['draw', '--count=1', '--size=32', {f'--out={tmp_path}'!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""The decoded images of a folder, kept in one hidden file in it, so that the next start need not decode.
+
+The file is a line with the key and a checksum of the rest, a line of JSON with the files that could not be
+read, and the pixels. The key covers all that the pixels depend on; a file that does not fit it, or its
+checksum, counts for nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+FORMAT = 1  # of the file, and of how images are decoded: to be raised when either changes
+
+Skipped = list[tuple[int, str]]  # number of a file that cannot be read, and the reason
+
+
+def cache_file(folder: str | os.PathLike[str], size: int, mode: str) -> Path:
+    """Where the images of a folder are kept. Each size and mode has a file of its own."""
+    return Path(folder, f".catdcgan-{size}-{mode}.cache")
+
+
+def cache_key(folder: str | os.PathLike[str], files: Sequence[Path], size: int, mode: str) -> str | None:
+    """Sum up what the images depend on: each file's name in the folder, its size and time, and the settings.
+
+    To be taken before the files are decoded: one that changes meanwhile then has another key.
+
+    Returns:
+        The key, or None if a file has gone since the folder was listed.
+    """
+    try:
+        states = [(file.relative_to(folder).as_posix(), file.stat()) for file in files]
+    except OSError:
+        return None
+    facts = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+    # Another Pillow may bring another JPEG decoder, or read what this one cannot.
+    text = json.dumps([FORMAT, PIL.__version__, size, mode, facts])
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+
+def read_cache(file: Path, key: str, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, Skipped] | None:
+    """Read what `write_cache` wrote under the same key.
+
+    Returns:
+        uint8 images (n, *image_shape) and what was skipped; None if there is no such file, or it is another
+        folder's, out of date or damaged.
+    """
+    try:
+        if not file.is_file():  # to open a pipe would wait for ever
+            return None
+        with file.open("rb") as stream:
+            if stream.read(len(key) + 1) != f"{key} ".encode():
+                return None
+            checksum = stream.readline(9)
+            header = stream.readline()
+            rest = os.fstat(stream.fileno()).st_size - stream.tell()
+            images = np.empty((rest // int(np.prod(image_shape)), *image_shape), np.uint8)
+            if stream.readinto(images.data) != rest:
+                return None
+    except OSError:
+        return None
+    if checksum != _checksum(header, images):
+        return None
+    return images, [(number, reason) for number, reason in json.loads(header)]
+
+
+def write_cache(file: Path, key: str, images: np.ndarray, skipped: Skipped) -> None:
+    """Keep images (n, size, size, channels) and what was skipped. The file appears whole or not at all.
+
+    Raises:
+        OSError: the folder is read-only, or the disk full; nothing is left behind.
+    """
+    header = json.dumps(skipped).encode() + b"\n"
+    partial = file.with_name(f"{file.name}.{secrets.token_hex(8)}.tmp")  # its own for each of two writers
+    try:
+        with partial.open("xb") as stream:
+            stream.write(f"{key} ".encode() + _checksum(header, images) + header)
+            stream.write(images.data)
+        partial.replace(file)
+    except BaseException:  # Ctrl-C too
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def _checksum(header: bytes, images: np.ndarray) -> bytes:
+    """CRC-32, the fastest at hand: it finds damage by accident, which is all that is feared here."""
+    return b"%08x\n" % zlib.crc32(images.data, zlib.crc32(header))

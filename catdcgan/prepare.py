@@ -1,0 +1,422 @@
+"""From photos to a folder of square faces: the CAT dataset, unpacked or as its zip, or any other photos.
+
+Nothing is extracted from a zip: its photos are read in memory, and the only files written are pictures below
+the folder `out`, under a temporary name until they are whole, and ``report.json`` in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import math
+import os
+import re
+import stat
+import struct
+import unicodedata
+import uuid
+import warnings
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.resources import files as package_files
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from PIL import Image
+from tqdm import tqdm
+
+from catdcgan.data import IMAGE_SUFFIXES, load_image
+from catdcgan.errors import InputError
+from catdcgan.faces import (
+    AnnotationError,
+    FaceError,
+    SmallFaceError,
+    crop_face,
+    read_annotation,
+    usable_square,
+)
+
+# What the endings of `IMAGE_SUFFIXES` stand for. Left to itself Pillow goes by content alone, and would hand
+# PostScript of any name to Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+LARGEST_PHOTO = 64_000_000  # pixels; decoded, that is 256 MB in each thread
+LARGEST_ANNOTATION = 4096  # bytes
+LARGEST_MEMBER = 200_000_000  # bytes of one photo in a zip
+LARGEST_ZIP = 100_000_000_000  # bytes of all photos in it: the CAT dataset, twice, is 4 GB
+LARGEST_RATIO = 200  # of unpacked to packed, for members beyond a megabyte; a photo's is 1, a bomb's 1000
+REPORT = "report.json"
+
+# The dataset's two faults. Copies lack the photo of the first annotation, and the annotation of the second
+# photo; in some the one is passed off as the other. It is told by its left eye, which lies on an ear.
+KNOWN_WRONG = {"00000003_019.jpg": "its annotation is known to be wrong"}
+SUBSTITUTED_PHOTO, SUBSTITUTED_EYE = "00000003_015.jpg", (220, 215)
+
+
+class PrepareError(InputError):
+    """The source or the folder to write to cannot be used; the message names it and the remedy."""
+
+
+@dataclass
+class Report:
+    """What became of each photo, by its name in the source: the picture it became, or why it was skipped."""
+
+    written: dict[str, str] = field(default_factory=dict)
+    already_there: dict[str, str] = field(default_factory=dict)
+    too_small: dict[str, str] = field(default_factory=dict)
+    outliers: dict[str, str] = field(default_factory=dict)
+    without_annotation: dict[str, str] = field(default_factory=dict)
+    wrong_annotation: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    duplicates: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # unsafe members of a zip, names too long
+    without_photo: dict[str, str] = field(default_factory=dict)  # annotations
+
+    @property
+    def photos(self) -> int:
+        """How many photos the source holds."""
+        return sum(len(names) for what, names in asdict(self).items() if what != "without_photo")
+
+    def summary(self) -> str:
+        """One line: ``40 photos: 27 written, 10 too small, 3 outliers``."""
+        counts = {what.replace("_", " "): len(names) for what, names in asdict(self).items()}
+        counts["annotations without photo"] = counts.pop("without photo")
+        parts = [f"{counts.pop('written')} written"]
+        parts += [f"{count} {what}" for what, count in counts.items() if count]
+        return f"{self.photos} photo{'s' * (self.photos != 1)}: {', '.join(parts)}"
+
+
+class _Photo(NamedTuple):
+    name: str  # in the source, with "/" between folders
+    annotation: str | None  # the name of its .cat file; None for a photo to be cut to its centre square
+    target: Path
+
+
+def prepare(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    size: int = 128,
+    keep_outliers: bool = False,
+    progress: bool = True,
+    workers: int | None = None,
+) -> Report:
+    """Write a PNG of `size` x `size` pixels for each photo's face.
+
+    A source that holds a ``NAME.jpg.cat`` is the CAT dataset: faces are cropped as `crop_face` does, all into
+    one folder, and a photo without annotation is skipped. Of other photos the centre square is taken, and
+    their folders are kept. Pictures that are there already in the right size are not made again. What was
+    skipped, and why, is in the report, which is also written to ``report.json`` in `out`.
+
+    Args:
+        source: folder (and the folders in it) or zip file.
+        out: folder to write to; made if need be.
+        size: side of the pictures in pixels. A smaller face or photo is skipped.
+        keep_outliers: also take the photos named in ``cat_dataset_outliers.txt``.
+        progress: show a bar.
+        workers: threads; by itself one for each core.
+
+    Raises:
+        PrepareError: no such source, no photo in it, a damaged or encrypted zip; or `out` is or holds the
+            source.
+        OSError: `out` cannot be written to.
+        ValueError: `size` or `workers` is below 1.
+    """
+    if size < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"size and workers must be at least 1, not {size} and {workers}")
+    source, out, report = Path(source), Path(out), Report()
+    with _open_source(source, out, report) as entries:
+        photos = _plan(entries, out, keep_outliers, report)
+        if not report.photos + len(photos):
+            raise PrepareError(f"no photos in {source}: expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+        out.mkdir(parents=True, exist_ok=True)
+        Image.init()  # now, and not in several threads at once
+        # Pillow lets go of the interpreter lock while it decodes, turns, resizes and packs: that is six
+        # sevenths of the work, so threads do what processes would, and start at once and end together.
+        pool = ThreadPoolExecutor(workers or os.cpu_count())
+        bar = tqdm(total=len(photos), desc="preparing", unit="photo", disable=not progress)
+        with bar, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of photos that are odd, but can be read
+            try:
+                work = partial(_prepare_photo, entries, out, size)
+                results = map(work, photos) if workers == 1 else pool.map(work, photos)
+                for photo, (what, detail) in zip(photos, results, strict=True):
+                    getattr(report, what)[photo.name] = detail
+                    bar.update()
+            finally:  # on Ctrl-C too: the photos under way are finished, the others not begun
+                pool.shutdown(cancel_futures=True)
+    text = json.dumps({"summary": report.summary(), "size": size, **asdict(report)}, indent=1)
+    _write(text.encode(), out / REPORT, out)
+    return report
+
+
+def _prepare_photo(entries: _Entries, out: Path, size: int, photo: _Photo) -> tuple[str, str]:
+    """Make one picture; returns the report's heading, and the picture's name or the reason."""
+    try:
+        if _is_finished(photo.target, size):
+            return "already_there", photo.target.relative_to(out).as_posix()
+        picture = _face(entries, photo, size) if photo.annotation else _square(entries, photo, size)
+    except SmallFaceError as error:
+        return "too_small", str(error)
+    except (AnnotationError, FaceError) as error:
+        return "wrong_annotation", str(error)
+    except Exception as error:  # decoders meet a damaged file with almost any error; none may end the run
+        return "unreadable", f"{error}" or type(error).__name__
+    file = io.BytesIO()
+    # Run lengths pack a photo as well as the default's search for repeats, in less than half its time.
+    picture.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    try:
+        _write(file.getvalue(), photo.target, out)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return "refused", "the name is too long to write"
+    return "written", photo.target.relative_to(out).as_posix()
+
+
+def _face(entries: _Entries, photo: _Photo, size: int) -> Image.Image:
+    assert photo.annotation
+    text = entries.read(photo.annotation, LARGEST_ANNOTATION).decode("utf-8-sig", "replace")
+    landmarks = read_annotation(text)
+    if PurePosixPath(photo.name).name == SUBSTITUTED_PHOTO and tuple(landmarks[0]) == SUBSTITUTED_EYE:
+        raise AnnotationError("the annotation is another photo's")
+    with _open_photo(entries.open(photo.name)) as image:
+        # Landmarks are in pixels of the photo as stored, whatever EXIF says: in 2008 hardly a program heeded
+        # it, and the crop levels the eyes anyhow. A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size: the
+        # face stays at least 1.5 times as large as wanted, which is what the crop itself reduces it to.
+        width, height = image.size
+        keep = 1.5 * size / usable_square(landmarks, image.size, size).side
+        image.draft(None, (math.ceil(width * keep), math.ceil(height * keep)))
+        return crop_face(image, landmarks / round(width / image.width), size)
+
+
+def _square(entries: _Entries, photo: _Photo, size: int) -> Image.Image:
+    file = entries.open(photo.name)
+    with _open_photo(file) as image:
+        if min(image.size) < size:
+            raise SmallFaceError(f"the photo has {image.width} x {image.height} pixels, a side below {size}")
+    return Image.fromarray(load_image(file, size))
+
+
+@contextmanager
+def _open_photo(file: Any) -> Iterator[Image.Image]:
+    """Open a photo and look at its size. Only its header has been read then, and nothing decoded."""
+    with Image.open(file, formats=FORMATS) as image:
+        if image.width * image.height > LARGEST_PHOTO:
+            raise ValueError(
+                f"{image.width} x {image.height} pixels, more than {LARGEST_PHOTO // 10**6} million"
+            )
+        yield image
+
+
+def _is_finished(target: Path, size: int) -> bool:
+    try:
+        with Image.open(target, formats=("PNG",)) as image:
+            return image.size == (size, size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def _write(content: bytes, target: Path, out: Path) -> None:
+    """Write under a name of its own, so that two runs do not meet, and move it to its place when whole."""
+    unfinished = out / f".unfinished-{uuid.uuid4().hex}"
+    try:
+        unfinished.write_bytes(content)
+        if target.parent != out:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.replace(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+# Which photos, and under which names.
+
+
+def _plan(entries: _Entries, out: Path, keep_outliers: bool, report: Report) -> list[_Photo]:
+    """Choose the photos to work on; all others go to the report."""
+    names = [name for name in entries.sizes if not _is_annotation(name)]
+    annotated = {name for name in names if f"{name}.cat" in entries.sizes}
+    orphans = {name for name in entries.sizes if _is_annotation(name)} - {f"{name}.cat" for name in annotated}
+    is_cat_dataset = bool(annotated or orphans)
+    for name in sorted(orphans):
+        report.without_photo[name] = f"there is no {PurePosixPath(name).stem}"
+    outliers = set((package_files("catdcgan") / "cat_dataset_outliers.txt").read_text("ascii").split())
+    chosen = []
+    seen: dict[tuple[str, int], str] = {}
+    # The annotated one first, should the zip hold a photo twice.
+    for name in sorted(names, key=lambda name: (name not in annotated, name)):
+        file_name = PurePosixPath(name).name
+        if not is_cat_dataset:
+            chosen.append(name)
+        elif (first := seen.setdefault((file_name, entries.sizes[name]), name)) != name:
+            report.duplicates[name] = f"the same as {first}"
+        elif name not in annotated:
+            report.without_annotation[name] = f"there is no {file_name}.cat beside it"
+        elif file_name in KNOWN_WRONG:
+            report.wrong_annotation[name] = KNOWN_WRONG[file_name]
+        elif file_name in outliers and not keep_outliers:
+            report.outliers[name] = "in the list of the CAT dataset's outliers"
+        else:
+            chosen.append(name)
+    targets = _targets([PurePosixPath(name).name for name in chosen] if is_cat_dataset else chosen)
+    return [
+        _Photo(name, f"{name}.cat" if is_cat_dataset else None, out / target)
+        for name, target in zip(chosen, targets, strict=True)
+    ]
+
+
+def _targets(names: list[str]) -> list[str]:
+    """A name for each picture: safe on every system, and no two alike, even where case is ignored."""
+    stems = [_safe(name).rpartition(".")[0] for name in names]
+    taken = {_folded(str(folder)) for stem in stems for folder in PurePosixPath(stem).parents}
+    targets = []
+    for stem in stems:
+        target, number = f"{stem}.png", 1
+        while _folded(target) in taken:
+            number += 1
+            target = f"{stem}-{number}.png"
+        taken.add(_folded(target))
+        targets.append(target)
+    return targets
+
+
+def _safe(name: str) -> str:
+    """The name without what Windows does not take, so that it means one file below a folder everywhere."""
+    parts = (
+        re.sub(r'[\x00-\x1f\x7f<>:"|?*\\]', "_", part).rstrip(". ") for part in PurePosixPath(name).parts
+    )
+    return "/".join(part or "_" for part in parts)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _is_annotation(name: str) -> bool:
+    return name.endswith(".cat")
+
+
+def _is_wanted(name: str) -> bool:
+    path = PurePosixPath(name)
+    mac_litter = path.name.startswith("._")  # what macOS adds beside each photo
+    suffix = PurePosixPath(path.stem).suffix if _is_annotation(name) else path.suffix
+    return suffix.lower() in IMAGE_SUFFIXES and not mac_litter
+
+
+# Where photos come from.
+
+
+class _Entries(ABC):
+    """Photos and annotations of a source, and their sizes in bytes."""
+
+    sizes: dict[str, int]
+
+    @abstractmethod
+    def open(self, name: str) -> Any:
+        """What `PIL.Image.open` takes."""
+
+    @abstractmethod
+    def read(self, name: str, limit: int) -> bytes:
+        """The first bytes of a file."""
+
+
+class _FolderEntries(_Entries):
+    def __init__(self, folder: Path, out: Path, report: Report) -> None:
+        self.folder, self.sizes = folder, {}
+
+        def note(error: OSError) -> None:
+            report.unreadable[str(error.filename)] = str(error.strerror)
+
+        for parent, folders, names in os.walk(folder, onerror=note):
+            # What an earlier run has written is no source, and the order of the disk is none.
+            folders[:] = sorted(name for name in folders if Path(parent, name).resolve() != out)
+            for file in (Path(parent, name) for name in sorted(names) if _is_wanted(name)):
+                name = file.relative_to(folder).as_posix()
+                try:
+                    status = file.stat()
+                except OSError as error:
+                    report.unreadable[name] = str(error.strerror)
+                    continue
+                if stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
+                    self.sizes[name] = status.st_size
+                else:
+                    report.unreadable[name] = "not a regular file"
+
+    def open(self, name: str) -> Path:
+        return self.folder / name
+
+    def read(self, name: str, limit: int) -> bytes:
+        with (self.folder / name).open("rb") as file:
+            return file.read(limit)
+
+
+class _ZipEntries(_Entries):
+    def __init__(self, archive: zipfile.ZipFile, report: Report) -> None:
+        self.archive, self.sizes = archive, {}
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        for member in archive.infolist():
+            name = member.filename.replace("\\", "/")  # as some Windows programs write it
+            if member.is_dir() or not _is_wanted(name):
+                continue
+            if member.flag_bits & 1:
+                raise PrepareError(f"{archive.filename} is encrypted: unpack it, and give the folder")
+            if reason := self._danger(name, member):
+                report.refused[name] = reason
+            elif name in self.members:
+                report.duplicates[name] = "twice in the zip: the first is taken"
+            else:
+                self.members[name], self.sizes[name] = member, member.file_size
+        if sum(self.sizes.values()) > LARGEST_ZIP:
+            raise PrepareError(
+                f"{archive.filename} claims to hold {sum(self.sizes.values()):,} bytes of photos, beyond "
+                f"{LARGEST_ZIP:,}: if you trust it, unpack it, and give the folder"
+            )
+
+    @staticmethod
+    def _danger(name: str, member: zipfile.ZipInfo) -> str:
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+            return "an absolute name"
+        if ".." in name.split("/"):
+            return "a name that climbs out of its folder"
+        if kind not in (0, stat.S_IFREG):
+            return "a link" if kind == stat.S_IFLNK else "not a regular file"
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return "packed by another method than deflate"  # of those, zipfile does not bound what it unpacks
+        if member.file_size > LARGEST_MEMBER:
+            return f"{member.file_size:,} bytes, beyond {LARGEST_MEMBER:,}"
+        if member.file_size > max(10**6, LARGEST_RATIO * member.compress_size):
+            return f"unpacks to more than {LARGEST_RATIO} times its size"
+        return ""
+
+    def open(self, name: str) -> io.BytesIO:
+        return io.BytesIO(self.archive.read(self.members[name]))
+
+    def read(self, name: str, limit: int) -> bytes:
+        with self.archive.open(self.members[name]) as file:
+            return file.read(limit)
+
+
+@contextmanager
+def _open_source(source: Path, out: Path, report: Report) -> Iterator[_Entries]:
+    if source.is_dir():
+        if out.resolve() in (source.resolve(), *source.resolve().parents):
+            raise PrepareError(f"{out} is or holds the source, {source}: choose another folder to write to")
+        yield _FolderEntries(source, out.resolve(), report)
+    elif not source.is_file():
+        raise PrepareError(f"{source}: no such folder or zip file (seen from {Path.cwd()})")
+    else:
+        try:
+            archive = zipfile.ZipFile(source)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+            raise PrepareError(
+                f"{source} is not a whole zip file ({error}): download it again, or give an unpacked folder"
+            ) from error
+        with archive:
+            yield _ZipEntries(archive, report)
