@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import PIL
+
+from catdcgan.files import whole_or_nothing
 
 FORMAT = 1  # of the file, and of how images are decoded: to be raised when either changes
 
@@ -80,16 +80,9 @@ def write_cache(file: Path, key: str, images: np.ndarray, skipped: Skipped) -> N
         OSError: the folder is read-only, or the disk full; nothing is left behind.
     """
     header = json.dumps(skipped).encode() + b"\n"
-    partial = file.with_name(f"{file.name}.{secrets.token_hex(8)}.tmp")  # its own for each of two writers
-    try:
-        with partial.open("xb") as stream:
-            stream.write(f"{key} ".encode() + _checksum(header, images) + header)
-            stream.write(images.data)
-        partial.replace(file)
-    except BaseException:  # Ctrl-C too
-        with suppress(OSError):
-            partial.unlink()
-        raise
+    with whole_or_nothing(file) as partial, partial.open("wb") as stream:
+        stream.write(f"{key} ".encode() + _checksum(header, images) + header)
+        stream.write(images.data)
 
 
 def _checksum(header: bytes, images: np.ndarray) -> bytes:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from catdcgan.errors import InputError
+from catdcgan.files import PARTIAL, remove_partial, whole_or_nothing
 from catdcgan.tf1 import tf
 
 NAME = "model.ckpt"
@@ -124,12 +126,58 @@ def set_variables(sess: tf.Session, values: Iterable[tuple[tf.Variable, Any]]) -
 
 
 def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
-    """Write a checkpoint beside its place and move it there whole, making the folder if need be."""
+    """Write a checkpoint, making its folder if need be. Whenever the program is killed, a whole one stays.
+
+    A checkpoint is two files, and no system renames two at once. So one that replaces another is first put
+    whole into a hidden folder beside it, which `restore` and `read_architecture` look into, and then copied
+    to its place. `tidy` ends what a kill cut short.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; the checkpoint that was there stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".saving-", dir=path.parent) as temporary:
-        saver.save(sess, f"{temporary}/{NAME}", write_meta_graph=False, write_state=False)
+    with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
+        new = Path(temporary, NAME)
+        try:
+            saver.save(sess, str(new), write_meta_graph=False, write_state=False)
+        except tf.errors.OpError as error:
+            raise OSError(f"cannot save {path}: {error.message.splitlines()[0]}") from error
         for ending in ENDINGS:
-            os.replace(f"{temporary}/{NAME}{ending}", f"{path}{ending}")
+            with Path(f"{new}{ending}").open("r+b") as file:
+                os.fsync(file.fileno())  # so that a power cut leaves no empty file under a good name
+        if not Path(f"{path}{ENDINGS[-1]}").exists():
+            for ending in ENDINGS:
+                os.replace(f"{new}{ending}", f"{path}{ending}")
+            return
+        _end_replacement(path)  # of an earlier program, if one was cut short
+        os.replace(temporary, _replacement(path))
+    _end_replacement(path)
+
+
+def _replacement(path: str | os.PathLike[str]) -> Path:
+    """The folder of a whole checkpoint that is about to replace the one at `path`."""
+    return Path(path).with_name(f".new-{Path(path).name}")
+
+
+def _end_replacement(path: Path) -> None:
+    """Copy a checkpoint from its folder to its place, if there is one."""
+    folder = _replacement(path)
+    if not folder.exists():
+        return
+    for ending in ENDINGS:
+        with whole_or_nothing(f"{path}{ending}") as partial:
+            shutil.copyfile(folder / f"{NAME}{ending}", partial)
+    with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
+        os.replace(folder, Path(temporary, NAME))  # gone at one blow, so that no half of it is ever read
+
+
+def tidy(folder: Path) -> None:
+    """End or remove what a killed program left half-done in a folder of checkpoints."""
+    _end_replacement(folder / NAME)
+    remove_partial(folder)
+    for file in folder.glob(f"{NAME}-*{ENDINGS[0]}"):
+        if not file.with_name(file.name.removesuffix(ENDINGS[0]) + ENDINGS[1]).exists():
+            file.unlink()
 
 
 def numbered(folder: Path) -> list[Path]:
@@ -170,6 +218,9 @@ def remove_old(folder: Path, keep: int) -> None:
 
 def _open(path: str | os.PathLike[str]) -> Any:
     """A TensorFlow CheckpointReader."""
+    replacement = _replacement(path) / NAME
+    if Path(f"{replacement}{ENDINGS[-1]}").exists():
+        path = replacement
     absent = [ending for ending in ENDINGS if not Path(f"{path}{ending}").is_file()]
     if absent:
         folder = Path(path).parent

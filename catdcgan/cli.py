@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from catdcgan.data import Dataset
 from catdcgan.download import download
 from catdcgan.drawn import draw_cats
 from catdcgan.errors import InputError
+from catdcgan.history import HISTORY_NAME, read_losses
 from catdcgan.images import image_grid, plot_losses, save_animation, save_image
 from catdcgan.prepare import REPORT, prepare
 
@@ -26,6 +28,18 @@ from catdcgan.prepare import REPORT, prepare
 Number = TypeVar("Number", int, float)
 
 DRAWN = "drawn"
+AUGMENTS = ("color", "translation", "cutout")  # catdcgan.augment.POLICIES, known without TensorFlow
+RECIPES: dict[str, dict[str, object]] = {
+    "article": {},  # the options' own defaults
+    "better": {
+        "base_filters": 32,
+        "batch_size": 16,
+        "learning_rate_D": 2e-4,
+        "flip": True,
+        "average_decay": 0.999,
+        "augment": AUGMENTS,
+    },
+}
 ANIMATION_FRAMES = 100  # at most; more make the file large and the film long
 
 
@@ -37,8 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Wrong usage exits with 2.
     """
     options = _parser().parse_args(arguments)
+    if recipe := RECIPES.get(getattr(options, "recipe", "")):
+        options = _parser(recipe).parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda text, *_: tqdm.write(f"catdcgan: warning: {text}", sys.stderr)
+            options.run(options)
     except (InputError, OSError) as error:
         print(f"catdcgan: {error}", file=sys.stderr)
         return 1
@@ -48,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser("catdcgan", description="Train a DCGAN to draw cats, and look at them.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -58,13 +76,27 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train on pictures",
         formatter_class=show_defaults,
-        description="Train on a folder of pictures. Ctrl-C saves, --resume goes on from there. Checkpoints "
-        "and losses go to OUT/models, grids of samples to OUT/images.",
+        description="Train on a folder of pictures. Ctrl-C saves, --resume goes on from there, also after a "
+        "crash. In OUT: settings (run.json), losses (history.jsonl), models/, images/ and TensorBoard's event "
+        "files.",
     )
     add = command.add_argument
     add("--data", required=True, metavar="FOLDER", help='folder of pictures, or "drawn" for drawn cats')
-    add("--out", required=True, type=Path, metavar="FOLDER", help="folder of the run")
+    add(
+        "--out",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="FOLDER",
+        help="folder of the run (default: runs/001, runs/002 and so on; with --resume the last of them)",
+    )
     add("--resume", action="store_true", help="go on with the run in OUT")
+    add(
+        "--recipe",
+        choices=RECIPES,
+        default="article",
+        help="settings that go together; other options still count. better: "
+        + " ".join(f"{name}={value}" for name, value in RECIPES["better"].items()),
+    )
     add("--epochs", type=_whole(1), default=215, metavar="N", help="passes over the pictures, in all")
     add("--steps", type=_whole(1), metavar="N", help="stop after so many steps in all")
     add("--batch-size", type=_whole(1), default=64, metavar="N", help="pictures in a step")
@@ -85,11 +117,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="D",
         help="draw with an exponential moving average of the generator, such as 0.999; 0 for none",
     )
+    add(
+        "--augment",
+        type=_policies,
+        default=(),
+        metavar="LIST",
+        help="change real and generated images alike before they are judged (DiffAugment), for when photos "
+        f"are few: {','.join(AUGMENTS)}, or some of these",
+    )
+    add("--z", choices=("uniform", "normal"), default="uniform", help="distribution of the latents")
     add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
     add("--save-every-epochs", type=_whole(1), default=5, metavar="N", help="epochs between checkpoints")
+    add("--save-every-minutes", type=_positive, default=10, metavar="N", help="and minutes between them")
+    add("--keep-checkpoints", type=_whole(1), default=5, metavar="N", help="how many stay")
+    add("--quiet", action="store_true", help="show no progress")
     add("--sample-every-steps", type=_whole(1), default=100, metavar="N", help="steps between sample grids")
     add("--drawn-count", type=_whole(1), default=4000, metavar="N", help="how many cats --data drawn draws")
-    command.set_defaults(run=_train)
+    command.set_defaults(run=_train, **recipe)
 
     command = commands.add_parser(
         "sample",
@@ -114,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the model was trained on pixels in [-0.5, 0.5], as the article's author's was",
     )
     add("--alpha", type=_fraction, default=0.2, metavar="A", help="as the model was trained with")
+    add("--z", choices=("uniform", "normal"), default="uniform", help="as the model was trained with")
     command.set_defaults(run=_sample)
 
     command = commands.add_parser(
@@ -171,50 +216,82 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> None:
     from catdcgan.checkpoint import find_start
+    from catdcgan.run import newest_run, next_run
     from catdcgan.train import train
 
-    find_start(options.out / "models", options.resume)  # refuse before thousands of pictures are read
+    out: Path | None = getattr(options, "out", None)
+    if not out and options.resume:
+        out = newest_run()
+    if out:
+        find_start(out / "models", options.resume)  # refuse before thousands of pictures are read
     if options.data == DRAWN:
-        images = draw_cats(options.drawn_count, options.size, options.seed, options.mode, progress=True)
+        images = draw_cats(
+            options.drawn_count, options.size, options.seed, options.mode, progress=not options.quiet
+        )
         dataset = Dataset.from_array(images, options.seed)
     else:
-        dataset = Dataset(options.data, options.size, options.mode, options.seed)
-    image_dir = options.out / "images"
-    losses, samples = train(
-        options.epochs,
-        options.batch_size,
-        options.z_dim,
-        options.learning_rate_D,
-        options.learning_rate_G,
-        options.beta1,
-        dataset.get_batches,
-        dataset.shape,
-        dataset.image_mode,
-        options.alpha,
-        smooth=options.smooth,
-        base_filters=options.base_filters,
-        seed=options.seed,
-        resume=options.resume,
-        model_dir=options.out / "models",
-        image_dir=image_dir,
-        step_count=options.steps,
-        save_every_epochs=options.save_every_epochs,
-        sample_every_steps=options.sample_every_steps,
-        show_every_epochs=0,
-        flip=options.flip,
-        average_decay=options.average_decay,
-    )
-    plot_losses(losses).savefig(image_dir / "losses.png")
-    save_animation(samples[:: 1 + len(samples) // ANIMATION_FRAMES], image_dir / "training.gif")
-    print(f"{len(losses)} steps done: see {image_dir}, and draw with")
-    print(f"catdcgan sample --checkpoint {options.out / 'models' / 'model.ckpt'}")
+        dataset = Dataset(options.data, options.size, options.mode, options.seed, quiet=options.quiet)
+    out = out or next_run()
+    if not options.quiet:
+        print(f"Training on {len(dataset.images)} images in {out}", flush=True)
+    try:
+        train(
+            options.epochs,
+            options.batch_size,
+            options.z_dim,
+            options.learning_rate_D,
+            options.learning_rate_G,
+            options.beta1,
+            dataset.get_batches,
+            dataset.shape,
+            dataset.image_mode,
+            options.alpha,
+            smooth=options.smooth,
+            base_filters=options.base_filters,
+            seed=options.seed,
+            resume=options.resume,
+            model_dir=out / "models",
+            image_dir=out / "images",
+            step_count=options.steps,
+            save_every_epochs=options.save_every_epochs,
+            save_every_minutes=options.save_every_minutes,
+            sample_every_steps=options.sample_every_steps,
+            show_every_epochs=0,
+            keep_checkpoints=options.keep_checkpoints,
+            flip=options.flip,
+            average_decay=options.average_decay,
+            augment=options.augment,
+            z_distribution=options.z,
+            log_dir=out,
+            event_files=True,
+            data_fingerprint=dataset.fingerprint(),
+            quiet=options.quiet,
+        )
+    except (KeyboardInterrupt, SystemExit):
+        _draw_run(out)
+        raise
+    _draw_run(out)
+    print(f"Done: see {out / 'images'}, and draw with")
+    z = "" if options.z == "uniform" else f" --z {options.z}"
+    print(f"catdcgan sample --checkpoint {out / 'models' / 'model.ckpt'}{z}")
+
+
+def _draw_run(out: Path) -> None:
+    """Plot the losses of a run so far, and join its sample grids to an animation."""
+    losses = read_losses(out / HISTORY_NAME)
+    samples = sorted((out / "images").glob("step_*.png"))
+    if losses:
+        plot_losses(losses).savefig(out / "images" / "losses.png")
+    if samples:
+        save_animation(samples[:: 1 + len(samples) // ANIMATION_FRAMES], out / "images" / "training.gif")
 
 
 def _sample(options: argparse.Namespace) -> None:
     from catdcgan.checkpoint import read_architecture
     from catdcgan.sample import random_latents, sample
 
-    z = random_latents(options.count, read_architecture(options.checkpoint).z_dim, options.seed)
+    z_dim = read_architecture(options.checkpoint).z_dim
+    z = random_latents(options.count, z_dim, options.seed, options.z)
     pixel_range = 0.5 if options.half_range else 1.0
     _write(sample(options.checkpoint, z, pixel_range, options.alpha), options.out)
 
@@ -287,3 +364,12 @@ def _fraction(text: str) -> float:
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 up to below 1")
     return number
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    """Names of `diff_augment` policies, with commas between them."""
+    names = tuple(name for name in text.split(",") if name)
+    for name in names:
+        if name not in AUGMENTS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(AUGMENTS)}")
+    return names

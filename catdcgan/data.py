@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import warnings
@@ -45,6 +46,7 @@ class Dataset:
         mode: str = "RGB",
         seed: int = 0,
         cache: bool = True,
+        quiet: bool = False,
     ) -> None:
         """Read images from a folder (and the folders in it) or from a list of files.
 
@@ -59,6 +61,7 @@ class Dataset:
             cache: keep a folder's images in a hidden file in it, so that the next start is quick. It is used
                 as long as the images have the same names, sizes and times. If it cannot be written, a warning
                 says so.
+            quiet: show no progress.
 
         Raises:
             DataError: no such folder, no image in it, or none that can be read.
@@ -81,7 +84,7 @@ class Dataset:
         if kept:
             images, reasons = kept
         else:
-            images, errors = _decode(files, size, mode)
+            images, errors = _decode(files, size, mode, quiet)
             reasons = [(number, str(error)) for number, error in errors]
         skipped = [(files[number], reason) for number, reason in reasons]
         if not len(images):
@@ -127,6 +130,10 @@ class Dataset:
         """(n, height, width, channels)."""
         count, height, width, channels = self.images.shape
         return count, height, width, channels
+
+    def fingerprint(self) -> str:
+        """Sum up the images in 16 letters: other images, or another order, give others."""
+        return hashlib.blake2b(np.ascontiguousarray(self.images).data, digest_size=8).hexdigest()
 
     def get_batches(self, batch_size: int, epoch: int | None = None) -> Iterator[np.ndarray]:
         """One epoch: every image once, in an order drawn from the seed and the epoch's number.
@@ -197,7 +204,9 @@ def load_image(file: str | os.PathLike[str], size: int, mode: str = "RGB") -> np
     return np.asarray(square).reshape(size, size, IMAGE_MODES[mode])
 
 
-def _decode(files: Sequence[Path], size: int, mode: str) -> tuple[np.ndarray, list[tuple[int, Exception]]]:
+def _decode(
+    files: Sequence[Path], size: int, mode: str, quiet: bool
+) -> tuple[np.ndarray, list[tuple[int, Exception]]]:
     """Decode files, in their order, with all cores.
 
     Returns:
@@ -213,7 +222,7 @@ def _decode(files: Sequence[Path], size: int, mode: str) -> tuple[np.ndarray, li
     # Pillow lets go of the interpreter lock while it decodes and resizes, so threads use all cores on photos.
     # On images that are small already they gain little, but a thousand of those take half a second.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bar = tqdm(pool.map(read, files), "reading images", len(files), unit="image", delay=2)
+        bar = tqdm(pool.map(read, files), "reading images", len(files), unit="image", delay=2, disable=quiet)
         results = list(bar)
     errors = [(number, result) for number, result in enumerate(results) if isinstance(result, Exception)]
     # Writing each image into one array as it comes would save the second copy, but the C library then gives

@@ -1,9 +1,10 @@
-"""The losses of a run: a line of JSON for each step in a file, so that they outlive the program."""
+"""The history of a run: a line of JSON for each step in a file, so that it outlives the program."""
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ HISTORY_NAME = "history.jsonl"
 
 
 def read_history(file: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read the records {"step", "epoch", "d_loss", "g_loss"} of a run; steps and epochs count from 1.
+    """Read the records of a run, one for each step.
+
+    Returns:
+        Records with the keys "step" and "epoch" (both count from 1), "d_loss" and "g_loss" (nats), "d_real"
+        and "d_fake" (the discriminator's mean output, a probability, on the real and the generated images),
+        and "images_per_second". Runs of older versions lack the last three.
 
     Raises:
         OSError: the file cannot be read.
@@ -25,14 +31,27 @@ def read_losses(file: str | os.PathLike[str]) -> list[tuple[float, float]]:
     return [(record["d_loss"], record["g_loss"]) for record in read_history(file)]
 
 
-def rewind_history(file: Path, steps: int) -> None:
-    """Keep the first `steps` records of a history, or start an empty one, making its folder.
+def rewind_history(file: Path, step: int) -> None:
+    """Cut off what comes after a step, or start an empty history, making its folder.
 
     What is cut off are the steps that an interrupted run took after its last checkpoint: training takes
-    them again.
+    them again. A line that was half-written goes with them. If earlier steps are missing, a warning says so.
+
+    Raises:
+        OSError: the file cannot be read or written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = file.read_text().splitlines(keepends=True) if steps and file.exists() else []
-    partial = file.with_name(f".partial-{file.name}")
-    partial.write_text("".join(lines[:steps]))
-    partial.replace(file)
+    kept_steps, kept_bytes = 0, 0
+    with file.open("a+b") as lines:
+        lines.seek(0)
+        for line in lines:
+            try:
+                recorded = json.loads(line)["step"]
+            except ValueError:
+                break
+            if recorded > step or not line.endswith(b"\n"):
+                break
+            kept_steps, kept_bytes = kept_steps + 1, kept_bytes + len(line)
+        lines.truncate(kept_bytes)
+    if kept_steps < step:
+        warnings.warn(f"{file} holds {kept_steps} of the run's {step} steps: the rest is lost", stacklevel=2)

@@ -10,8 +10,12 @@ Letters in the shapes: n images in a batch, s image size (128), c channels (3 or
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from catdcgan.layers import batch_normalization, conv2d, conv2d_transpose, dense
 from catdcgan.tf1 import tf
+
+D_OUTPUTS = "d_outputs"  # collection: the discriminator's mean probability for real images, and for forgeries
 
 
 def model_inputs(
@@ -166,6 +170,8 @@ def model_loss(
     alpha: float,
     smooth: float = 0.1,
     base_filters: int = 64,
+    augment: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+    discriminator_step: Callable[[tf.Tensor], tf.Operation] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Build both networks and what each of them minimizes.
 
@@ -181,6 +187,10 @@ def model_loss(
         alpha: slope of the leaky ReLU below zero, in both networks.
         smooth: how far the label of real images stays below 1.
         base_filters: width of both networks.
+        augment: changes images before the discriminator sees them, as `diff_augment` does.
+        discriminator_step: None for the article's losses, which two session calls minimize in turn. Or a
+            function that makes the discriminator's step from its loss: the generator's loss is then what the
+            discriminator says after this step, and one session call does both on one batch of forgeries.
 
     Returns:
         ``(d_loss, g_loss)``, scalars: mean sigmoid cross-entropy, in nats.
@@ -188,13 +198,19 @@ def model_loss(
     fake = generator(
         input_z, output_channel_dim, alpha=alpha, base_filters=base_filters, image_size=input_real.shape[1]
     )
-    _, logits_real = discriminator(input_real, alpha=alpha, base_filters=base_filters)
-    _, logits_fake = discriminator(fake, is_reuse=True, alpha=alpha, base_filters=base_filters)
+    out_real, logits_real = discriminator(augment(input_real), alpha=alpha, base_filters=base_filters)
+    out_fake, logits_fake = discriminator(augment(fake), True, alpha, base_filters)
+    tf.add_to_collection(D_OUTPUTS, tf.reduce_mean(out_real))
+    tf.add_to_collection(D_OUTPUTS, tf.reduce_mean(out_fake))
 
     d_loss_real = _cross_entropy(logits_real, 1 - smooth)
     d_loss_fake = _cross_entropy(logits_fake, 0)
+    d_loss = d_loss_real + d_loss_fake
+    if discriminator_step:
+        with tf.control_dependencies([discriminator_step(d_loss)]):
+            _, logits_fake = discriminator(augment(fake), True, alpha, base_filters)
     g_loss = _cross_entropy(logits_fake, 1)
-    return d_loss_real + d_loss_fake, g_loss
+    return d_loss, g_loss
 
 
 def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
@@ -221,11 +237,11 @@ def model_optimizers(
     Returns:
         ``(d_train_opt, g_train_opt)``.
     """
-    train_opts = []
-    for scope, loss, learning_rate in (("discriminator", d_loss, lr_D), ("generator", g_loss, lr_G)):
-        variables = tf.trainable_variables(scope)
-        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS, scope)):
-            optimizer = tf.train.AdamOptimizer(learning_rate, beta1=beta1)
-            train_opts.append(optimizer.minimize(loss, var_list=variables))
-    d_train_opt, g_train_opt = train_opts
-    return d_train_opt, g_train_opt
+    return network_step("discriminator", d_loss, lr_D, beta1), network_step("generator", g_loss, lr_G, beta1)
+
+
+def network_step(scope: str, loss: tf.Tensor, learning_rate: tf.Tensor | float, beta1: float) -> tf.Operation:
+    """Make one network's training step: half of `model_optimizers`, which see."""
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS, scope)):
+        optimizer = tf.train.AdamOptimizer(learning_rate, beta1=beta1)
+        return optimizer.minimize(loss, var_list=tf.trainable_variables(scope))

@@ -15,7 +15,6 @@ import re
 import stat
 import struct
 import unicodedata
-import uuid
 import warnings
 import zipfile
 import zlib
@@ -42,6 +41,7 @@ from catdcgan.faces import (
     read_annotation,
     usable_square,
 )
+from catdcgan.files import PARTIAL, whole_or_nothing
 
 # What the endings of `IMAGE_SUFFIXES` stand for. Left to itself Pillow goes by content alone, and would hand
 # PostScript of any name to Ghostscript.
@@ -151,7 +151,8 @@ def prepare(
             finally:  # on Ctrl-C too: the photos under way are finished, the others not begun
                 pool.shutdown(cancel_futures=True)
     text = json.dumps({"summary": report.summary(), "size": size, **asdict(report)}, indent=1)
-    _write(text.encode(), out / REPORT, out)
+    with whole_or_nothing(out / REPORT) as unfinished:
+        unfinished.write_bytes(text.encode())
     return report
 
 
@@ -171,7 +172,8 @@ def _prepare_photo(entries: _Entries, out: Path, size: int, photo: _Photo) -> tu
     # Run lengths pack a photo as well as the default's search for repeats, in less than half its time.
     picture.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     try:
-        _write(file.getvalue(), photo.target, out)
+        with whole_or_nothing(photo.target) as unfinished:
+            unfinished.write_bytes(file.getvalue())
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
@@ -220,19 +222,6 @@ def _is_finished(target: Path, size: int) -> bool:
             return image.size == (size, size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
-
-
-def _write(content: bytes, target: Path, out: Path) -> None:
-    """Write under a name of its own, so that two runs do not meet, and move it to its place when whole."""
-    unfinished = out / f".unfinished-{uuid.uuid4().hex}"
-    try:
-        unfinished.write_bytes(content)
-        if target.parent != out:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 # Which photos, and under which names.
@@ -304,9 +293,9 @@ def _is_annotation(name: str) -> bool:
 
 def _is_wanted(name: str) -> bool:
     path = PurePosixPath(name)
-    mac_litter = path.name.startswith("._")  # what macOS adds beside each photo
+    litter = path.name.startswith(("._", PARTIAL))  # what macOS adds to each photo, what a kill left behind
     suffix = PurePosixPath(path.stem).suffix if _is_annotation(name) else path.suffix
-    return suffix.lower() in IMAGE_SUFFIXES and not mac_litter
+    return suffix.lower() in IMAGE_SUFFIXES and not litter
 
 
 # Where photos come from.

@@ -16,9 +16,26 @@ from catdcgan.tf1 import tf
 BATCH_SIZE = 64  # pictures drawn at a time
 
 
-def random_latents(count: int, z_dim: int, seed: int = 0) -> np.ndarray:
-    """Draw latents (count, z_dim), float32, uniform in [-1, 1]; the same seed gives the same ones."""
-    return np.random.default_rng(seed).uniform(-1, 1, (count, z_dim)).astype(np.float32)
+def random_latents(
+    count: int, z_dim: int, seed: int | np.random.Generator = 0, distribution: str = "uniform"
+) -> np.ndarray:
+    """Draw latents (count, z_dim), float32; the same seed gives the same ones.
+
+    Args:
+        count: how many.
+        z_dim: length of a latent.
+        seed: a number, or a generator to draw from.
+        distribution: "uniform" in [-1, 1], as in the article, or the standard "normal".
+
+    Raises:
+        ValueError: another distribution.
+    """
+    random = np.random.default_rng(seed)
+    if distribution == "uniform":
+        return random.uniform(-1, 1, (count, z_dim)).astype(np.float32)
+    if distribution == "normal":
+        return random.standard_normal((count, z_dim)).astype(np.float32)
+    raise ValueError(f'latents are "uniform" or "normal", not "{distribution}"')
 
 
 def interpolate(start: np.ndarray, end: np.ndarray, count: int) -> np.ndarray:
@@ -92,6 +109,7 @@ def show_generator_output(
     alpha: float = 0.2,
     seed: int = 0,
     pixel_range: float = 1.0,
+    z_distribution: str = "uniform",
 ) -> Image.Image:
     """Draw a grid of pictures with the generator in a session: the article's helper.
 
@@ -107,13 +125,14 @@ def show_generator_output(
         alpha: slope of the leaky ReLU.
         seed: draws the latents; the same seed gives the same cats to compare.
         pixel_range: as in `sample`.
+        z_distribution: as in `random_latents`.
 
     Returns:
         The grid.
     """
     with sess.graph.as_default():
         images = sampling_output(input_z, out_channel_dim, alpha)
-    z = random_latents(n_images, input_z.shape[1], seed)
+    z = random_latents(n_images, input_z.shape[1], seed, z_distribution)
     grid = image_grid(to_pixels(sess.run(images, {input_z: z}), pixel_range), image_mode)
     if save:
         save_image(grid, image_path)

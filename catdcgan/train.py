@@ -5,24 +5,55 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
-from tqdm import tqdm
+from PIL import Image
 
 from catdcgan import checkpoint
+from catdcgan.events import event_writer, write_picture, write_scalars
+from catdcgan.files import remove_partial
 from catdcgan.history import HISTORY_NAME, read_losses, rewind_history
-from catdcgan.model import model_inputs, model_loss, model_optimizers
-from catdcgan.sample import sampling_output, show_generator_output
+from catdcgan.progress import Progress
+from catdcgan.run import RUN_NAME, changed_options, lock, record_start
+from catdcgan.sample import random_latents, show_generator_output
+from catdcgan.step import training_graph
 from catdcgan.tf1 import tf
+from catdcgan.trouble import TrainingError, Watch
 
 SAMPLE_COUNT = 25  # pictures in a sample grid
 STEP_STREAM = 1  # keeps the random numbers of the steps apart from those of the data's order
+EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to see, and small after days
+
+# What decides how a run goes: written to run.json and compared when it is resumed.
+OPTIONS = [
+    "epoch_count",
+    "batch_size",
+    "z_dim",
+    "learning_rate_D",
+    "learning_rate_G",
+    "beta1",
+    "alpha",
+    "smooth",
+    "base_filters",
+    "seed",
+    "step_count",
+    "save_every_epochs",
+    "save_every_minutes",
+    "sample_every_steps",
+    "keep_checkpoints",
+    "flip",
+    "average_decay",
+    "augment",
+    "z_distribution",
+]
 
 
 def train(
@@ -49,18 +80,29 @@ def train(
     keep_checkpoints: int = 5,
     flip: bool = False,
     average_decay: float = 0.0,
+    augment: Sequence[str] = (),
+    z_distribution: str = "uniform",
+    save_every_minutes: float = 0,
+    evaluate: Callable[[np.ndarray], Mapping[str, float]] | None = None,
+    log_dir: str | Path | None = None,
+    event_files: bool = False,
+    data_fingerprint: str | None = None,
+    quiet: bool = False,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
 
-    Makes ``model_dir/model.ckpt`` (the generator), ``model_dir/model.ckpt-STEP`` (all that resuming needs),
-    ``model_dir/history.jsonl`` (the losses) and ``image_dir/step_STEP.png`` (grids of the same latents
-    throughout the run, from step 0 on). Ctrl-C finishes the step and saves before it interrupts.
-    The same seed gives the same bits on the same kind of CPU.
+    Makes ``model_dir/model.ckpt`` (the generator), ``model_dir/model.ckpt-STEP`` (all that resuming needs)
+    and ``image_dir/step_STEP.png`` (grids of the same latents throughout the run, from step 0 on); and in
+    `log_dir` ``history.jsonl`` (losses) and ``run.json`` (settings, data, versions, starts).
+
+    The same seed gives the same bits on the same kind of CPU, however often the run is stopped and resumed.
+    Ctrl-C and SIGTERM finish the step and save before they take effect. After anything worse, ``kill -9`` or
+    a power cut, resuming goes on from the last checkpoint.
 
     Args:
         epoch_count: passes over the data in all, those before a resume included.
         batch_size: images in a step.
-        z_dim: length of a latent; latents are uniform in [-1, 1].
+        z_dim: length of a latent.
         learning_rate_D: the discriminator's learning rate.
         learning_rate_G: the generator's learning rate.
         beta1: Adam's decay of the first moment.
@@ -77,7 +119,7 @@ def train(
         model_dir: folder of checkpoints and losses; made if need be.
         image_dir: folder of sample grids; made if need be.
         step_count: stop after so many steps in all, if the epochs have not ended before.
-        save_every_epochs: epochs between checkpoints; 0 for none but the one at the end.
+        save_every_epochs: epochs between checkpoints; 0 for none but those at the start and at the end.
         sample_every_steps: steps between sample grids; 0 for none.
         show_every_epochs: epochs between grids shown on the screen; 0 for none.
         keep_checkpoints: how many of the numbered checkpoints stay; the oldest go.
@@ -86,125 +128,201 @@ def train(
             average of the generator (Yazici et al. 2018, arXiv:1806.04498), which is steadier than the
             generator itself.
 
+        augment: `diff_augment` policies, such as ("color", "translation", "cutout"): real images and
+            forgeries are changed alike before they are judged, for when photos are few.
+        z_distribution: of the latents: "uniform" in [-1, 1], or the standard "normal".
+        save_every_minutes: minutes between checkpoints, beside those of the epochs; 0 for none.
+        evaluate: is called with the pictures of each sample grid after a step, uint8 (25, s, s, c), and gives
+            figures by name, which go into the history. It runs outside the graph and changes nothing.
+        log_dir: folder of the history, settings and event files; by itself `model_dir`.
+        event_files: write TensorBoard's event files into `log_dir`: losses, speed, sample grids, the graph.
+        data_fingerprint: tells the images from others, as `Dataset.fingerprint` does.
+        quiet: show no progress.
+
     Returns:
         ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.
 
     Raises:
         CheckpointError: `model_dir` holds a run though `resume` is False, or none though it is True, or the
             run's checkpoint does not fit or cannot be read.
-        ValueError: the images are not square, or their side is not a multiple of 16 from 32 up.
+        RunError: another program trains in `model_dir`, or the run was started with other settings.
+        TrainingError: a loss or a weight is no longer a finite number, or a file cannot be written (the disk
+            is full, say). The last good checkpoint stays.
+        ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; or an unknown
+            `augment` or `z_distribution`.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
-    model_dir, image_dir = Path(model_dir), Path(image_dir)
+    settings = locals()
+    model_dir, image_dir, log_dir = Path(model_dir), Path(image_dir), Path(log_dir or model_dir)
     image_count, height, width, channels = data_shape
     if height != width:
         raise ValueError(f"training needs square images, not {height} x {width}")
-    start = checkpoint.find_start(model_dir, resume)
+    options = {name: settings[name] for name in OPTIONS}
+    options |= {"image_size": height, "image_mode": data_image_mode}
+    data = {"images": image_count, "shape": data_shape[1:], "fingerprint": data_fingerprint}
+    checkpoint.find_start(model_dir, resume)  # a wrong folder is refused before anything is made in it
 
-    with tf.Graph().as_default() as graph:
-        tf.set_random_seed(seed)
-        input_real, input_z, lr_G, lr_D = model_inputs((height, width, channels), z_dim)
-        d_loss, g_loss = model_loss(input_real, input_z, channels, alpha, smooth, base_filters)
-        generator_variables = tf.global_variables("generator")
-        d_train_opt, g_train_opt = model_optimizers(d_loss, g_loss, lr_D, lr_G, beta1)
-
-        g_train_opt, counters = _count_steps(g_train_opt)
-        drawn_with = {variable.op.name: variable for variable in generator_variables}
-        if average_decay:
-            averages = tf.train.ExponentialMovingAverage(average_decay, num_updates=counters[0])
-            with tf.control_dependencies([g_train_opt]):
-                g_train_opt = averages.apply(generator_variables)
-            drawn_with = {name: averages.average(variable) for name, variable in drawn_with.items()}
-        with tf.variable_scope(
-            tf.get_variable_scope(), custom_getter=lambda getter, name, **_: drawn_with[name]
-        ):
-            sampling_output(input_z, channels, alpha)
-        training_saver = tf.train.Saver(tf.global_variables())
-        generator_saver = tf.train.Saver(drawn_with)
+    with lock(model_dir), _last_good_said(model_dir), tf.Graph().as_default() as graph:
+        start = checkpoint.find_start(model_dir, resume)
+        if start:
+            changed_options(log_dir / RUN_NAME, options, data)
+        net = training_graph(
+            (height, width, channels), z_dim, beta1, alpha, smooth, base_filters, seed, average_decay, augment
+        )
+        training_saver = tf.train.Saver(tf.global_variables(), max_to_keep=0)
+        generator_saver = tf.train.Saver(net.drawn_with, max_to_keep=0)
+        initialize = tf.global_variables_initializer()
+        graph.finalize()  # from here on, an op added by mistake is an error and no leak
 
         with tf.Session() as sess, _finish_step_first() as interrupts:
-            sess.run(tf.global_variables_initializer())
+            sess.run(initialize)
             if start:
                 # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
-                substitutes = {counter.op.name: None for counter in counters}
-                substitutes |= {average.op.name: name for name, average in drawn_with.items()}
+                substitutes = {counter.op.name: None for counter in net.counters}
+                substitutes |= {average.op.name: name for name, average in net.drawn_with.items()}
                 checkpoint.restore(sess, start, tf.global_variables(), substitutes)
-            graph.finalize()  # from here on, an op added by mistake is an error and no leak
-
-            step, epoch, epoch_step = (int(count) for count in sess.run(counters))
-            history = model_dir / HISTORY_NAME
+            step, epoch, epoch_step = (int(count) for count in sess.run(net.counters))
+            record_start(log_dir / RUN_NAME, step, options, data)
+            checkpoint.tidy(model_dir)
+            remove_partial(image_dir)
+            history = log_dir / HISTORY_NAME
             rewind_history(history, step)
-            losses = read_losses(history)
             grids = sorted(image_dir.glob("step_*.png")) if start else []
             samples = [file for file in grids if file <= _grid(image_dir, step)]
             step_limit = math.inf if step_count is None else step_count
-
-            def save() -> None:
-                checkpoint.set_variables(sess, zip(counters, (step, epoch, epoch_step), strict=True))
-                checkpoint.save(sess, training_saver, model_dir / f"{checkpoint.NAME}-{step}")
-                checkpoint.save(sess, generator_saver, model_dir / checkpoint.NAME)
-                checkpoint.remove_old(model_dir, keep_checkpoints)
-
-            def draw(save: bool, show: bool) -> Path:
-                file = _grid(image_dir, step)
-                show_generator_output(
-                    sess, SAMPLE_COUNT, input_z, channels, data_image_mode, file, save, show, seed=seed
-                )
-                return file
-
-            if sample_every_steps and not samples:
-                samples.append(draw(save=True, show=False))
             images_seen = epoch * image_count + epoch_step * batch_size
-            images_left = min(epoch_count * image_count - images_seen, (step_limit - step) * batch_size)
-            bar = tqdm(total=images_seen + images_left, initial=images_seen, unit=" images", smoothing=0.05)
-            with history.open("a", buffering=1) as records, bar:  # buffering=1: a line is written once whole
+            images_left = epoch_count * image_count - images_seen
+            if step_count is not None:
+                images_left = min(images_left, (step_count - step) * batch_size)
+            save_seconds = 60 * save_every_minutes or math.inf
+            watch = Watch(smooth)
+
+            with (
+                history.open("a", buffering=1) as records,  # buffering=1: a line is written once whole
+                event_writer(log_dir, step, graph) if event_files else nullcontext() as events,
+                Progress(images_seen, images_seen + images_left, quiet) as progress,
+            ):
+
+                def save() -> float:
+                    """Save, and tell when."""
+                    if not sess.run(net.all_finite):
+                        raise TrainingError(_no_number(f"after step {step} a weight"))
+                    os.fsync(records.fileno())  # no checkpoint is ahead of the history, even in a power cut
+                    checkpoint.set_variables(sess, zip(net.counters, (step, epoch, epoch_step), strict=True))
+                    checkpoint.save(sess, training_saver, model_dir / f"{checkpoint.NAME}-{step}")
+                    checkpoint.save(sess, generator_saver, model_dir / checkpoint.NAME)
+                    checkpoint.remove_old(model_dir, keep_checkpoints)
+                    return monotonic()
+
+                def draw(save: bool = True, show: bool = False) -> Image.Image:
+                    file = _grid(image_dir, step)
+                    grid = show_generator_output(
+                        sess,
+                        SAMPLE_COUNT,
+                        net.input_z,
+                        channels,
+                        data_image_mode,
+                        file,
+                        save,
+                        show,
+                        seed=seed,
+                        z_distribution=z_distribution,
+                    )
+                    if save:
+                        samples.append(file)
+                        if events:
+                            write_picture(events, step, "samples", file)
+                    return grid
+
+                if not start:
+                    save()  # a folder that cannot be written to is found out now, not in an hour
+                if sample_every_steps and not samples:
+                    draw()
+                saved_at = monotonic()
                 while epoch < epoch_count and step < step_limit and not interrupts:
-                    bar.set_description(f"epoch {epoch + 1}/{epoch_count}")
                     for batch in islice(_epoch_batches(get_batches, batch_size, epoch), epoch_step, None):
                         random = np.random.default_rng((seed, STEP_STREAM, step))
-                        z = random.uniform(-1, 1, (len(batch), z_dim))
+                        z = random_latents(len(batch), z_dim, random, z_distribution)
                         if flip:
                             mirrored = random.random((len(batch), 1, 1, 1)) < 0.5
                             batch = np.where(mirrored, batch[:, :, ::-1], batch)
-                        feed = {input_real: batch, input_z: z, lr_D: learning_rate_D, lr_G: learning_rate_G}
-                        d_value = float(sess.run([d_loss, d_train_opt], feed)[0])
-                        g_value = float(sess.run([g_loss, g_train_opt], feed)[0])
+                        feed = {
+                            net.input_real: batch,
+                            net.input_z: z,
+                            net.lr_D: learning_rate_D,
+                            net.lr_G: learning_rate_G,
+                        }
+                        values, _ = sess.run([net.values, net.step], feed)
+                        d_loss, g_loss, d_real, d_fake = (float(value) for value in values)
+                        if not math.isfinite(d_loss + g_loss):
+                            raise TrainingError(_no_number(f"in step {step + 1} a loss"))
                         step, epoch_step = step + 1, epoch_step + 1
 
-                        losses.append((d_value, g_value))
-                        record = {"step": step, "epoch": epoch + 1, "d_loss": d_value, "g_loss": g_value}
-                        records.write(json.dumps(record) + "\n")
-                        bar.set_postfix(step=step, D=f"{d_value:.3f}", G=f"{g_value:.3f}", refresh=False)
-                        bar.update(len(batch))
+                        record: dict[str, float] = {"step": step, "epoch": epoch + 1}
+                        record |= {"d_loss": d_loss, "g_loss": g_loss, "d_real": d_real, "d_fake": d_fake}
+                        watch.losses(step, d_loss)
                         if sample_every_steps and step % sample_every_steps == 0:
-                            samples.append(draw(save=True, show=False))
+                            drawn = _cells(draw(), height)
+                            watch.pictures(step, drawn, batch)
+                            record |= evaluate(drawn) if evaluate else {}
+                        to_epochs = math.inf
+                        if save_every_epochs:
+                            epochs_left = save_every_epochs - epoch % save_every_epochs
+                            images = epochs_left * image_count - epoch_step * batch_size
+                            to_epochs = images * progress.seconds_per_image
+                        to_save = min(to_epochs, saved_at + save_seconds - monotonic())
+                        text = f"epoch {epoch + 1}/{epoch_count}, step {step}: D {d_loss:.3f}, G {g_loss:.3f}"
+                        record["images_per_second"] = round(progress.update(len(batch), text, to_save), 1)
+                        records.write(json.dumps(record) + "\n")
+                        if events and step % EVENT_STEPS == 0:
+                            write_scalars(events, step, _tags(record))
                         if interrupts or step >= step_limit:
                             break
+                        if monotonic() - saved_at >= save_seconds:
+                            saved_at = save()
                     else:  # the epoch ran to its end
                         epoch, epoch_step = epoch + 1, 0
                         if save_every_epochs and epoch % save_every_epochs == 0 and epoch < epoch_count:
-                            save()
+                            saved_at = save()
                         if show_every_epochs and epoch % show_every_epochs == 0:
                             draw(save=False, show=True)
-            save()
+                save()
             if interrupts:
                 print(f"Interrupted after step {step}. Saved in {model_dir}: resuming goes on from there.")
-    return losses, samples
+    return read_losses(history), samples
 
 
-def _count_steps(g_train_opt: tf.Operation) -> tuple[tf.Operation, list[tf.Variable]]:
-    """Make the generator's step count itself, and variables that keep in a checkpoint how far training is.
+def _no_number(what: str) -> str:
+    return (
+        f"{what} is no longer a finite number. Training has diverged: lower the learning rates, then resume"
+    )
 
-    Returns:
-        The step, and int64 scalars: steps done, epochs done, steps done in the epoch that runs. The last two
-        are set when a checkpoint is saved.
-    """
-    counters = [
-        tf.get_variable(name, (), tf.int64, tf.zeros_initializer(), trainable=False)
-        for name in ("global_step", "epoch", "epoch_step")
-    ]
-    with tf.control_dependencies([g_train_opt]):
-        return tf.assign_add(counters[0], 1), counters
+
+@contextmanager
+def _last_good_said(model_dir: Path) -> Iterator[None]:
+    """Say with an error that ends training which checkpoint is good, and that resuming starts there."""
+    try:
+        yield
+    except (TrainingError, OSError) as error:
+        good = checkpoint.latest(model_dir)
+        where = f"the last good checkpoint is {good}" if good else "no checkpoint was saved yet"
+        remedy = "" if isinstance(error, TrainingError) else ". Mend that (is the disk full?), then resume"
+        raise TrainingError(f"{error}{remedy}; {where}") from error
+
+
+def _cells(grid: Image.Image, side: int) -> np.ndarray:
+    """The pictures of a full grid: uint8 (n, side, side, channels)."""
+    pixels = np.asarray(grid)
+    rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
+    cells = pixels.reshape(rows, side, columns, side, -1).swapaxes(1, 2)
+    return cells.reshape(rows * columns, side, side, -1)
+
+
+def _tags(record: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of a step under the names that TensorBoard groups by."""
+    groups = {"d_loss": "loss/discriminator", "g_loss": "loss/generator", "d_real": "D says/of real"}
+    groups |= {"d_fake": "D says/of generated"}
+    return {groups.get(name, name): value for name, value in record.items() if name != "step"}
 
 
 def _grid(image_dir: Path, step: int) -> Path:

@@ -1,0 +1,98 @@
+"""The graph that training runs: the article's functions, joined to one step of both networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import NamedTuple
+
+from catdcgan.augment import diff_augment
+from catdcgan.model import D_OUTPUTS, model_inputs, model_loss, network_step
+from catdcgan.sample import sampling_output
+from catdcgan.tf1 import tf
+
+
+class TrainingGraph(NamedTuple):
+    """What training needs of its graph."""
+
+    input_real: tf.Tensor
+    input_z: tf.Tensor
+    lr_G: tf.Tensor
+    lr_D: tf.Tensor
+    step: tf.Operation
+    values: list[
+        tf.Tensor
+    ]  # d_loss, g_loss, and the discriminator's mean output on real and generated images
+    counters: list[tf.Variable]  # int64 scalars: steps done, epochs done, steps done in the epoch that runs
+    drawn_with: dict[str, tf.Variable]  # the generator's variables, or their averages, by the article's names
+    all_finite: tf.Tensor  # whether every variable is a finite number
+
+
+def training_graph(
+    image_shape: tuple[int, int, int],
+    z_dim: int,
+    beta1: float,
+    alpha: float,
+    smooth: float,
+    base_filters: int,
+    seed: int,
+    average_decay: float,
+    augment: Sequence[str],
+) -> TrainingGraph:
+    """Build, in the default graph, the step that trains both networks in one session call.
+
+    The discriminator's step comes first; the generator's then goes through the discriminator that it made. In
+    the article these are two session calls, each of which makes the same forgeries from the same latents.
+    Here both share them: the same mathematics for less work.
+
+    Args:
+        image_shape: (s, s, c).
+        z_dim: as in `train`, and so are all that follow.
+        beta1: see there.
+        alpha: see there.
+        smooth: see there.
+        base_filters: see there.
+        seed: see there.
+        average_decay: see there.
+        augment: see there.
+    """
+    tf.set_random_seed(seed)
+    # The first is counted by the step itself, the others are set when a checkpoint is saved.
+    counters = [
+        tf.get_variable(name, (), tf.int64, tf.zeros_initializer(), trainable=False)
+        for name in ("global_step", "epoch", "epoch_step")
+    ]
+    input_real, input_z, lr_G, lr_D = model_inputs(image_shape, z_dim)
+    uses = count()
+
+    def augmented(images: tf.Tensor) -> tf.Tensor:
+        # Three uses in a step, each with random numbers of its own that depend on seed and step alone.
+        return diff_augment(images, augment, tf.stack([seed, 3 * counters[0] + next(uses)]))
+
+    d_loss, g_loss = model_loss(
+        input_real,
+        input_z,
+        image_shape[-1],
+        alpha,
+        smooth,
+        base_filters,
+        augmented if augment else tf.identity,
+        lambda loss: network_step("discriminator", loss, lr_D, beta1),
+    )
+    step = network_step("generator", g_loss, lr_G, beta1)
+    generator_variables = tf.global_variables("generator")
+    with tf.control_dependencies([step]):
+        step = tf.assign_add(counters[0], 1).op
+    drawn_with = {variable.op.name: variable for variable in generator_variables}
+    if average_decay:
+        averages = tf.train.ExponentialMovingAverage(average_decay, num_updates=counters[0])
+        with tf.control_dependencies([step]):
+            step = averages.apply(generator_variables)
+        drawn_with = {name: averages.average(variable) for name, variable in drawn_with.items()}
+    with tf.variable_scope(tf.get_variable_scope(), custom_getter=lambda getter, name, **_: drawn_with[name]):
+        sampling_output(input_z, image_shape[-1], alpha)
+
+    floats = [variable for variable in tf.global_variables() if variable.dtype.is_floating]
+    all_finite = tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in floats])
+    values = [d_loss, g_loss, *tf.get_collection(D_OUTPUTS)]
+    return TrainingGraph(input_real, input_z, lr_G, lr_D, step, values, counters, drawn_with, all_finite)

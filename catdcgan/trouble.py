@@ -1,0 +1,69 @@
+"""What can go wrong in training, noticed in time and said in words."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import deque
+
+import numpy as np
+
+from catdcgan.errors import InputError
+
+WINDOW = 500  # steps over which the discriminator's loss is averaged
+WON = 0.05  # nats above the least possible loss; in a sound run it stays above 0.2
+GROWN_UP = 1000  # steps before which pictures may be alike: a new generator's are all gray
+COLLAPSED = 0.1  # share of the real images' variety
+
+
+class TrainingError(InputError):
+    """Training cannot go on; the message names the step, the cause and the checkpoint to go on from."""
+
+
+class Watch:
+    """Looks at losses and pictures, and warns once of each trouble, with its remedy."""
+
+    def __init__(self, smooth: float) -> None:
+        """Watch a run whose real images are labelled 1 - `smooth`, which bounds the loss from below."""
+        # No discriminator comes below the entropy of its labels (in nats).
+        self._least = -sum(p * math.log(p) for p in (smooth, 1 - smooth) if p > 0)
+        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._sum = 0.0
+        self._warned: set[str] = set()
+
+    def losses(self, step: int, d_loss: float) -> None:
+        """Look at the discriminator's loss (nats) of a step."""
+        if len(self._losses) == WINDOW:
+            self._sum -= self._losses[0]
+        self._losses.append(d_loss)
+        self._sum += d_loss
+        if len(self._losses) == WINDOW and self._sum / WINDOW - self._least < WON:
+            self._warn(
+                f"step {step}: the discriminator has won. Its loss over the last {WINDOW} steps is "
+                f"{self._sum / WINDOW:.3f}, where {self._least:.3f} is the least possible, and the generator "
+                "learns little from it. Lower the discriminator's learning rate, or go back to an earlier "
+                "checkpoint; with few pictures, use augmentation"
+            )
+
+    def pictures(self, step: int, drawn: np.ndarray, real: np.ndarray) -> None:
+        """Compare drawn images with real ones: uint8 (n, s, s, c) and float32 (m, s, s, c) in [-1, 1]."""
+        if step < GROWN_UP or len(real) < 2:
+            return
+        variety, expected = _variety(drawn) / 127.5, _variety(real)
+        if variety < COLLAPSED * expected:
+            self._warn(
+                f"step {step}: the generator has collapsed. Its pictures of different latents are nearly the "
+                f"same: they vary by {variety:.4f}, real images by {expected:.4f}. Go back to an earlier "
+                "checkpoint, and lower the learning rates or use larger batches"
+            )
+
+    def _warn(self, text: str) -> None:
+        kind = text.split(": ")[1]
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(text, stacklevel=3)
+
+
+def _variety(images: np.ndarray) -> float:
+    """How much images differ: the standard deviation of a pixel over the images, on average."""
+    return float(np.std(images, axis=0, dtype=np.float32).mean())
