@@ -77,8 +77,8 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
         help="train on pictures",
         formatter_class=show_defaults,
         description="Train on a folder of pictures. Ctrl-C saves, --resume goes on from there, also after a "
-        "crash. In OUT: settings (run.json), losses (history.jsonl), models/, images/ and TensorBoard's event "
-        "files.",
+        "crash. In OUT: settings (run.json), losses (history.jsonl), models/, images/ and event files for "
+        "TensorBoard.",
     )
     add = command.add_argument
     add("--data", required=True, metavar="FOLDER", help='folder of pictures, or "drawn" for drawn cats')

@@ -168,7 +168,7 @@ def _write_webp(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: i
             stream.write(_riff_chunk(b"VP8X", b"\x02" + bytes(3) + size))  # flags: an animation
             stream.write(_riff_chunk(b"ANIM", bytes(6)))  # no background; a loop count of 0 is for ever
         picture = io.BytesIO()
-        frame.convert("RGB").save(picture, "WEBP")
+        frame.save(picture, "WEBP")
         packed = picture.getvalue()[12:]  # without the RIFF header
         top_left, duration, flags = bytes(6), milliseconds.to_bytes(3, "little"), bytes(1)
         stream.write(_riff_chunk(b"ANMF", top_left + size + duration + flags + packed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from time import monotonic
+from time import perf_counter
 from types import TracebackType
 
 from tqdm import tqdm
@@ -41,7 +41,7 @@ class Progress:
         self._lines = not quiet and not on_screen
         self._last_line = -float("inf")
         self._left = total - done
-        self._last = monotonic()
+        self._last = perf_counter()
         self.seconds_per_image = 0.0  # of late
         self._weights = 0.0
 
@@ -64,7 +64,7 @@ class Progress:
         Returns:
             Images per second, of this step.
         """
-        now = monotonic()
+        now = perf_counter()
         seconds, self._last = now - self._last, now
         self._left -= images
         # An average in which a step counts 2 % less than the next; divided by the weights, sound from step 1.
@@ -75,7 +75,7 @@ class Progress:
         end = human_time(self._left * self.seconds_per_image)
         text += f", {1 / self.seconds_per_image:.1f} images/s, ends in {end}"
         if seconds_to_save < self._left * self.seconds_per_image:
-            text += f", saves in {human_time(seconds_to_save)}"
+            text += f", saves in {human_time(max(seconds_to_save, 0))}"
         self._bar.set_description_str(text, refresh=False)
         self._bar.update(images)
         if self._lines:

@@ -116,9 +116,8 @@ def record_start(file: Path, step: int, options: Mapping[str, Any], data: Mappin
         "versions": versions,
         "starts": [*(before["starts"] if before else []), {"time": now, "step": step, "changed": changed}],
     }
-    text = json.dumps(record, indent=2)
     with whole_or_nothing(file) as partial:
-        partial.write_text(text + "\n", "utf-8")
+        partial.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
 def changed_options(file: Path, options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, list[Any]]:

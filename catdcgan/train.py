@@ -34,25 +34,9 @@ EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to s
 
 # What decides how a run goes: written to run.json and compared when it is resumed.
 OPTIONS = [
-    "epoch_count",
-    "batch_size",
-    "z_dim",
-    "learning_rate_D",
-    "learning_rate_G",
-    "beta1",
-    "alpha",
-    "smooth",
-    "base_filters",
-    "seed",
-    "step_count",
-    "save_every_epochs",
-    "save_every_minutes",
-    "sample_every_steps",
-    "keep_checkpoints",
-    "flip",
-    "average_decay",
-    "augment",
-    "z_distribution",
+    *("epoch_count", "step_count", "batch_size", "learning_rate_D", "learning_rate_G", "beta1", "smooth"),
+    *("z_dim", "z_distribution", "base_filters", "alpha", "seed", "flip", "augment", "average_decay"),
+    *("save_every_epochs", "save_every_minutes", "sample_every_steps", "keep_checkpoints"),
 ]
 
 

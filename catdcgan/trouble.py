@@ -26,7 +26,7 @@ class Watch:
     def __init__(self, smooth: float) -> None:
         """Watch a run whose real images are labelled 1 - `smooth`, which bounds the loss from below."""
         # No discriminator comes below the entropy of its labels (in nats).
-        self._least = -sum(p * math.log(p) for p in (smooth, 1 - smooth) if p > 0)
+        self._least = sum(-p * math.log(p) for p in (smooth, 1 - smooth) if p > 0)
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._sum = 0.0
         self._warned: set[str] = set()
@@ -58,7 +58,7 @@ class Watch:
             )
 
     def _warn(self, text: str) -> None:
-        kind = text.split(": ")[1]
+        kind = text.split(": ")[1].split(".")[0]  # without step and figures
         if kind not in self._warned:
             self._warned.add(kind)
             warnings.warn(text, stacklevel=3)
