@@ -22,6 +22,7 @@ from catdcgan.tf1 import tf
 
 NAME = "model.ckpt"
 ENDINGS = (".data-00000-of-00001", ".index")  # TensorFlow finds a checkpoint by its index: that one goes last
+NEW = ".new-"  # how the name of a folder begins whose checkpoint is about to replace another
 
 
 class CheckpointError(InputError):
@@ -156,7 +157,7 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
 
 def _replacement(path: str | os.PathLike[str]) -> Path:
     """The folder of a whole checkpoint that is about to replace the one at `path`."""
-    return Path(path).with_name(f".new-{Path(path).name}")
+    return Path(path).with_name(f"{NEW}{Path(path).name}")
 
 
 def _end_replacement(path: Path) -> None:
@@ -173,7 +174,8 @@ def _end_replacement(path: Path) -> None:
 
 def tidy(folder: Path) -> None:
     """End or remove what a killed program left half-done in a folder of checkpoints."""
-    _end_replacement(folder / NAME)
+    for new in folder.glob(f"{NEW}*"):
+        _end_replacement(folder / new.name.removeprefix(NEW))
     remove_partial(folder)
     for file in folder.glob(f"{NAME}-*{ENDINGS[0]}"):
         if not file.with_name(file.name.removesuffix(ENDINGS[0]) + ENDINGS[1]).exists():

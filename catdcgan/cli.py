@@ -233,9 +233,9 @@ def _train(options: argparse.Namespace) -> None:
         dataset = Dataset(options.data, options.size, options.mode, options.seed, quiet=options.quiet)
     out = out or next_run()
     if not options.quiet:
-        print(f"Training on {len(dataset.images)} images in {out}", flush=True)
+        print(f"Training on {len(dataset.images)} images in {out}", file=sys.stderr)
     try:
-        train(
+        losses, _ = train(
             options.epochs,
             options.batch_size,
             options.z_dim,
@@ -271,7 +271,7 @@ def _train(options: argparse.Namespace) -> None:
         _draw_run(out)
         raise
     _draw_run(out)
-    print(f"Done: see {out / 'images'}, and draw with")
+    print(f"{len(losses)} steps done: see {out / 'images'}, and draw with")
     z = "" if options.z == "uniform" else f" --z {options.z}"
     print(f"catdcgan sample --checkpoint {out / 'models' / 'model.ckpt'}{z}")
 

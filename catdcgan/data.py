@@ -17,6 +17,7 @@ from tqdm import tqdm
 from catdcgan.cache import cache_file, cache_key, read_cache, write_cache
 from catdcgan.errors import InputError
 from catdcgan.faces import to_rgb
+from catdcgan.files import PARTIAL
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's name of the mode -> channels
@@ -168,7 +169,7 @@ def scale_pixels(images: np.ndarray) -> np.ndarray:
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """List the image files in a folder and the folders in it, sorted by path.
+    """List the image files in a folder and the folders in it, sorted by path; not the half-written ones.
 
     Raises:
         DataError: it is not there, or not a folder.
@@ -178,7 +179,9 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
         reason = "a file and not a folder" if root.exists() else f"no such folder (seen from {Path.cwd()})"
         raise DataError(f"{root}: {reason}")
     return sorted(
-        file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+        file
+        for file in root.rglob("*")
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(PARTIAL) and file.is_file()
     )
 
 

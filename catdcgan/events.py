@@ -40,10 +40,10 @@ def event_writer(folder: Path, step: int, graph: tf.Graph) -> Iterator[tf.io.TFR
     with writer:
         _write(writer, tf.Event(file_version="brain.Event:2"))
         # TensorBoard forgets what it has read of this event's step and later ones: the steps that the run
-        # took between its last checkpoint and its end. A fresh start makes it forget everything; it needs the
-        # event in any case, as the first one that TensorBoard sees has no effect.
+        # took between its last checkpoint and its end, which it takes again. The first such event that
+        # TensorBoard sees has no effect, so a fresh start needs one too.
         restart = tf.SessionLog(status=tf.SessionLog.START)
-        _write(writer, tf.Event(step=step + 1 if step else 0, session_log=restart))
+        _write(writer, tf.Event(step=step + 1, session_log=restart))
         if not step:
             _write(writer, tf.Event(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString()))
         yield writer

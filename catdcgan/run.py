@@ -33,7 +33,7 @@ HOLDER_NAME = ".lock-holder"
 
 # What a run keeps for life. The first four are the shapes of its weights. Batch size and seed say which
 # images and latents a step gets: a resumed run takes the steps that it would have taken. With another alpha
-# or other latents the same weights draw other pictures. An average of the weights cannot begin half-way.
+# or other latents the same weights draw other pictures.
 FIXED = (
     "z_dim",
     "base_filters",
@@ -43,7 +43,6 @@ FIXED = (
     "seed",
     "alpha",
     "z_distribution",
-    "average_decay",
 )
 
 

@@ -79,8 +79,8 @@ def training_graph(
         augmented if augment else tf.identity,
         lambda loss: network_step("discriminator", loss, lr_D, beta1),
     )
+    generator_variables = tf.global_variables("generator")  # before Adam adds its own
     step = network_step("generator", g_loss, lr_G, beta1)
-    generator_variables = tf.global_variables("generator")
     with tf.control_dependencies([step]):
         step = tf.assign_add(counters[0], 1).op
     drawn_with = {variable.op.name: variable for variable in generator_variables}

@@ -146,10 +146,7 @@ def train(
     data = {"images": image_count, "shape": data_shape[1:], "fingerprint": data_fingerprint}
     checkpoint.find_start(model_dir, resume)  # a wrong folder is refused before anything is made in it
 
-    with lock(model_dir), _last_good_said(model_dir), tf.Graph().as_default() as graph:
-        start = checkpoint.find_start(model_dir, resume)
-        if start:
-            changed_options(log_dir / RUN_NAME, options, data)
+    with tf.Graph().as_default() as graph:
         net = training_graph(
             (height, width, channels), z_dim, beta1, alpha, smooth, base_filters, seed, average_decay, augment
         )
@@ -158,7 +155,15 @@ def train(
         initialize = tf.global_variables_initializer()
         graph.finalize()  # from here on, an op added by mistake is an error and no leak
 
-        with tf.Session() as sess, _finish_step_first() as interrupts:
+        with (
+            lock(model_dir),
+            _last_good_said(model_dir),
+            tf.Session() as sess,
+            _finish_step_first() as interrupts,
+        ):
+            start = checkpoint.find_start(model_dir, resume)
+            if start:
+                changed_options(log_dir / RUN_NAME, options, data)
             sess.run(initialize)
             if start:
                 # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
@@ -168,7 +173,8 @@ def train(
             step, epoch, epoch_step = (int(count) for count in sess.run(net.counters))
             record_start(log_dir / RUN_NAME, step, options, data)
             checkpoint.tidy(model_dir)
-            remove_partial(image_dir)
+            for folder in {image_dir, log_dir}:
+                remove_partial(folder)
             history = log_dir / HISTORY_NAME
             rewind_history(history, step)
             grids = sorted(image_dir.glob("step_*.png")) if start else []

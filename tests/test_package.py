@@ -269,7 +269,7 @@ def test_only_what_is_installed_with_the_package_is_imported(source: Path) -> No
     assert not [
         name for name in imported if re.search(r"tensorflow\.contrib|scipy\.misc|tf_keras", str(name))
     ]
-    dependencies = {"catdcgan", "tensorflow", "numpy", "PIL", "matplotlib", "tqdm"}
+    dependencies = {"catdcgan", "tensorflow", "numpy", "PIL", "matplotlib", "tqdm", "filelock"}
     in_a_notebook = {"IPython"}  # imported when a Jupyter kernel runs, which brings it
     assert top <= set(sys.stdlib_module_names) | dependencies | in_a_notebook
 

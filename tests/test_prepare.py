@@ -26,6 +26,7 @@ from PIL import Image
 import catdcgan.prepare as prepare_module
 from catdcgan.data import load_image
 from catdcgan.faces import crop_face, read_annotation
+from catdcgan.files import PARTIAL
 from catdcgan.prepare import PrepareError, Report, prepare
 
 ANNOTATED = Path(__file__).parents[2] / "shared" / "data" / "cat_annotated"
@@ -470,6 +471,11 @@ def test_what_macos_adds_to_a_zip_is_not_taken_for_photos(tmp_path: Path) -> Non
     assert run(source, tmp_path / "out").photos == 1
 
 
+def test_what_a_killed_program_left_half_written_is_not_taken_for_a_photo(tmp_path: Path) -> None:
+    source = write_folder({"a.jpg": photo(), f"{PARTIAL}1234.jpg": photo()}, tmp_path / "source")
+    assert list(run(source, tmp_path / "out").written) == ["a.jpg"]
+
+
 # --- folders ----------------------------------------------------------------------------------------------
 
 
@@ -541,7 +547,7 @@ def test_report_file_says_what_became_of_each_photo(tmp_path: Path) -> None:
     assert written["without_annotation"] == report.without_annotation
 
 
-def test_full_disk_ends_the_run_and_leaves_no_part_of_a_picture(
+def test_full_disk_ends_the_run_and_leaves_no_part_of_a_picture_or_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write_half(file: Path, content: bytes) -> int:
@@ -554,6 +560,13 @@ def test_full_disk_ends_the_run_and_leaves_no_part_of_a_picture(
     with pytest.raises(OSError, match="No space left"):
         run(source, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.undo()
+    run(source, tmp_path / "out")
+    before = (tmp_path / "out" / "report.json").read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        run(source, tmp_path / "out")
+    assert (tmp_path / "out" / "report.json").read_bytes() == before
 
 
 def test_two_runs_at_once_do_no_harm(tmp_path: Path) -> None:
@@ -577,6 +590,7 @@ def test_two_runs_at_once_do_no_harm(tmp_path: Path) -> None:
 
 PROGRAM = """
 import sys
+from catdcgan.files import PARTIAL
 from catdcgan.prepare import prepare
 assert not {"tensorflow", "matplotlib", "cv2"} & set(sys.modules)
 try:
@@ -598,7 +612,7 @@ def test_interrupted_run_leaves_whole_pictures_and_the_next_goes_on(tmp_path: Pa
     assert process.wait(20) == 130
     made = {file.name for file in out.iterdir()}
     assert 5 <= len(made) < 150
-    assert all(name.endswith(".png") for name in made)
+    assert all(name.endswith(".png") and not name.startswith(".") for name in made)
     for name in made:
         Image.open(out / name).load()
 

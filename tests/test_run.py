@@ -298,6 +298,7 @@ def test_a_fresh_start_writes_all_that_the_run_is_made_with(file: Path) -> None:
         ("python", ".".join(map(str, sys.version_info[:3]))),
         ("tensorflow", tf.__version__),
         ("numpy", np.__version__),
+        ("device", "GPU" if tf.config.list_physical_devices("GPU") else "CPU"),
     }
     (start,) = record["starts"]
     assert (start["step"], start["changed"]) == (0, {})
@@ -320,13 +321,18 @@ def test_resuming_with_the_same_settings_adds_a_start_alone(file: Path) -> None:
 
 
 def test_settings_that_may_change_are_recorded_each_time_they_do(file: Path) -> None:
-    slow = {**OPTIONS, "learning_rate_D": 1e-05, "flip": False, "step_count": 9000}
+    slow = {**OPTIONS, "learning_rate_D": 1e-05, "flip": False, "average_decay": 0.0, "step_count": 9000}
     record_start(file, 10, slow, DATA)
     record_start(file, 20, {**slow, "flip": True}, DATA)
     record = read(file)
     assert [start["changed"] for start in record["starts"]] == [
         {},
-        {"learning_rate_D": [5e-05, 1e-05], "flip": [True, False], "step_count": [None, 9000]},
+        {
+            "average_decay": [0.999, 0.0],
+            "learning_rate_D": [5e-05, 1e-05],
+            "flip": [True, False],
+            "step_count": [None, 9000],
+        },
         {"flip": [False, True]},
     ]
     assert record["options"] == {**slow, "flip": True}
@@ -351,7 +357,6 @@ OTHER = {
     "seed": 1,
     "alpha": 0.1,
     "z_distribution": "normal",
-    "average_decay": 0.0,
 }
 
 
@@ -424,7 +429,7 @@ def test_a_start_at_step_0_begins_the_record_anew(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut", "empty", "binary", "list", "number", *("options", "data", "starts")]
+    "damage", ["cut", "empty", "binary", "list", "number", *("options", "data", "versions", "starts")]
 )
 def test_a_damaged_record_is_an_error_that_says_what_to_do(damage: str, file: Path) -> None:
     record = read(file)

@@ -1,0 +1,163 @@
+"""What is shown of training's progress: a bar on a screen, a line a minute in a log, or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from catdcgan.progress import Progress, human_time
+
+Clock = Callable[[float], None]
+
+
+@pytest.fixture
+def sleep(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Put the clock of the progress forward by some seconds."""
+    now = [1000.0]
+    monkeypatch.setattr("catdcgan.progress.perf_counter", lambda: now[0])
+
+    def forward(seconds: float) -> None:
+        now[0] += seconds
+
+    return forward
+
+
+@pytest.fixture(autouse=True)
+def no_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (45.4, "45 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (12 * 60 + 20, "12 min"),
+        (59 * 60, "59 min"),
+        (59.7 * 60, "1 h 0 min"),
+        (3 * 3600 + 20 * 60, "3 h 20 min"),
+        (23 * 3600 + 59 * 60, "23 h 59 min"),
+        (23 * 3600 + 59.7 * 60, "1 d 0 h"),
+        (52 * 3600, "2 d 4 h"),
+    ],
+)
+def test_a_length_of_time_is_said_as_people_say_it(seconds: float, text: str) -> None:
+    assert human_time(seconds) == text
+
+
+def test_a_log_gets_a_line_at_once_and_then_one_a_minute_and_one_at_the_end(
+    capsys: pytest.CaptureFixture[str], sleep: Clock
+) -> None:
+    shown, lines = [], []
+    with Progress(0, 16 * 100, quiet=False) as progress:
+        for step in range(1, 101):
+            sleep(7)
+            progress.update(16, f"step {step}", float("inf"))
+            if line := capsys.readouterr().err:
+                shown.append(step)
+                lines.append(line)
+    # A minute of 7 s steps is over after 9 of them.
+    assert shown == [1, 10, 19, 28, 37, 46, 55, 64, 73, 82, 91, 100]
+    assert [line.split(",")[0] for line in lines] == [f"step {step}" for step in shown]
+    assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines)
+
+
+def test_a_line_says_losses_speed_end_and_next_save(capsys: pytest.CaptureFixture[str], sleep: Clock) -> None:
+    with Progress(0, 10 * 16, quiet=False) as progress:
+        sleep(8)
+        progress.update(16, "epoch 1/2, step 1: D 1.386, G 0.693", 65.0)
+    assert capsys.readouterr().err == (
+        "epoch 1/2, step 1: D 1.386, G 0.693, 2.0 images/s, ends in 1 min, saves in 1 min\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds_to_save", "end"),
+    [
+        (float("inf"), "ends in 1 min\n"),
+        (72.0, "ends in 1 min\n"),  # the save at the end is no other one
+        (30.0, "saves in 30 s\n"),
+        (-3.0, "saves in 0 s\n"),  # overdue by a part of a step
+    ],
+)
+def test_the_next_save_is_told_if_it_comes_before_the_end(
+    seconds_to_save: float, end: str, capsys: pytest.CaptureFixture[str], sleep: Clock
+) -> None:
+    with Progress(0, 10 * 16, quiet=False) as progress:
+        sleep(8)
+        progress.update(16, "step 1", seconds_to_save)
+    assert capsys.readouterr().err.endswith(end)
+
+
+def test_a_resumed_run_has_only_the_rest_to_do(capsys: pytest.CaptureFixture[str], sleep: Clock) -> None:
+    with Progress(8 * 16, 10 * 16, quiet=False) as progress:
+        sleep(8)
+        progress.update(16, "step 9", float("inf"))
+        sleep(8)
+        progress.update(16, "step 10", float("inf"))
+    assert (
+        capsys.readouterr().err == "step 9, 2.0 images/s, ends in 8 s\nstep 10, 2.0 images/s, ends in 0 s\n"
+    )
+
+
+def test_a_change_of_speed_soon_shows_in_the_time_that_is_left(
+    capsys: pytest.CaptureFixture[str], sleep: Clock
+) -> None:
+    with Progress(0, 10**6, quiet=False) as progress:
+        sleep(100)  # the first step is slow
+        progress.update(10, "", float("inf"))
+        assert progress.seconds_per_image == pytest.approx(10)
+        for _ in range(50):
+            sleep(1)
+            progress.update(10, "", float("inf"))
+        assert 0.1 < progress.seconds_per_image < 0.5
+        for _ in range(400):
+            sleep(1)
+            progress.update(10, "", float("inf"))
+        assert progress.seconds_per_image == pytest.approx(0.1, rel=0.01)
+
+
+def test_update_gives_the_images_per_second_of_its_step(
+    capsys: pytest.CaptureFixture[str], sleep: Clock
+) -> None:
+    with Progress(0, 100, quiet=False) as progress:
+        for images, seconds in ((16, 4), (16, 8), (8, 0.5)):
+            sleep(seconds)
+            assert progress.update(images, "", float("inf")) == images / seconds
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_quiet_prints_nothing(
+    terminal: bool, capsys: pytest.CaptureFixture[str], sleep: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with Progress(0, 32, quiet=True) as progress:
+        for step in (1, 2):
+            sleep(100)
+            assert progress.update(16, f"step {step}", 5.0) == 0.16
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("where", ["terminal", "notebook"])
+def test_a_terminal_and_a_notebook_get_a_bar(
+    where: str, capsys: pytest.CaptureFixture[str], sleep: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if where == "terminal":
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    else:
+        monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    with Progress(64, 128, quiet=False) as progress:  # a resumed run
+        for step in (5, 6, 7):
+            sleep(100)
+            progress.update(16, f"step {step}", float("inf"))
+    shown = capsys.readouterr().err
+    last = shown.split("\r")[-1]
+    assert last.startswith(" 88%|")
+    assert last.rstrip().endswith("| step 7, 0.2 images/s, ends in 2 min")
+    assert shown.count("\n") == 1, "a bar is one line, which stays"

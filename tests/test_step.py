@@ -1,0 +1,258 @@
+"""One session call a step: the same mathematics as the article's two, with averages and augmentation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from catdcgan import draw_cats
+from catdcgan.augment import diff_augment
+from catdcgan.checkpoint import set_variables
+from catdcgan.data import scale_pixels
+from catdcgan.model import model_inputs, model_loss, model_optimizers
+from catdcgan.step import TrainingGraph, training_graph
+from catdcgan.tf1 import tf
+
+AVERAGE = "/ExponentialMovingAverage"
+COUNTERS = {"global_step", "epoch", "epoch_step"}
+STEPS = 20
+DECAY = 0.5  # an average begins with a smaller one, (1 + step) / (10 + step), and reaches this at step 8
+RATES = (4e-4, 2e-4)  # of G and D: not the same, so that they cannot be mixed up unnoticed
+
+Values = dict[str, np.ndarray]
+
+
+class Record(NamedTuple):
+    """What was seen in training: variables before the first and after each step; (d_loss, g_loss)."""
+
+    values: list[Values]
+    losses: list[tuple[np.float32, np.float32]]
+
+
+def tiny(**changes: Any) -> TrainingGraph:
+    """The graph of the smallest nets."""
+    settings: dict[str, Any] = {
+        "image_shape": (32, 32, 3),
+        "z_dim": 8,
+        "beta1": 0.5,
+        "alpha": 0.2,
+        "smooth": 0.1,
+        "base_filters": 4,
+        "seed": 0,
+        "average_decay": 0.0,
+        "augment": (),
+    }
+    with tf.Graph().as_default():
+        return training_graph(**settings | changes)
+
+
+def variables(graph: tf.Graph) -> dict[str, tf.Variable]:
+    return {variable.op.name: variable for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
+
+
+def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The images and latents of each step; the last batch of an epoch is smaller."""
+    cats, random = scale_pixels(draw_cats(40, 32, seed=1)), np.random.default_rng(2)
+    for step in range(STEPS):
+        images = cats[16 * (step % 3) :][:16]
+        yield images, random.uniform(-1, 1, (len(images), 8)).astype(np.float32)
+
+
+def feed(net: TrainingGraph, images: np.ndarray, z: np.ndarray, rates: tuple[float, float]) -> dict[Any, Any]:
+    return {net.input_real: images, net.input_z: z, net.lr_G: rates[0], net.lr_D: rates[1]}
+
+
+@pytest.fixture(scope="module")
+def article() -> Record:
+    """Train as the article does: a session call for D, and one for G."""
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(0)
+        input_real, input_z, lr_G, lr_D = model_inputs((32, 32, 3), 8)
+        d_loss, g_loss = model_loss(input_real, input_z, 3, 0.2, 0.1, 4)
+        d_train_opt, g_train_opt = model_optimizers(d_loss, g_loss, lr_D, lr_G, 0.5)
+        start = tf.global_variables_initializer()
+    named = variables(graph)
+    with tf.Session(graph=graph) as sess:
+        sess.run(start)
+        values, losses = [sess.run(named)], []
+        for images, z in batches():
+            fed = {input_real: images, input_z: z, lr_G: RATES[0], lr_D: RATES[1]}
+            d_loss_now, _ = sess.run([d_loss, d_train_opt], fed)
+            g_loss_now, _ = sess.run([g_loss, g_train_opt], fed)
+            losses.append((d_loss_now, g_loss_now))
+            values.append(sess.run(named))
+    return Record(values, losses)
+
+
+@pytest.fixture(scope="module")
+def initial(article: Record) -> Values:
+    return article.values[0] | dict.fromkeys(COUNTERS, np.array(0))
+
+
+def train_shared(initial: Values, **changes: Any) -> Record:
+    """Train by the step that training runs."""
+    net = tiny(**changes)
+    named = variables(net.step.graph)
+    with tf.Session(graph=net.step.graph) as sess:
+        # The average of a weight starts as the weight.
+        set_variables(sess, [(named[name], initial[name.removesuffix(AVERAGE)]) for name in named])
+        values, losses = [sess.run(named)], []
+        for images, z in batches():
+            (d_loss, g_loss, *_), _ = sess.run([net.values, net.step], feed(net, images, z, RATES))
+            losses.append((d_loss, g_loss))
+            values.append(sess.run(named))
+    return Record(values, losses)
+
+
+@pytest.fixture(scope="module")
+def shared(initial: Values) -> Record:
+    return train_shared(initial)
+
+
+@pytest.fixture(scope="module")
+def averaged(initial: Values) -> Record:
+    return train_shared(initial, average_decay=DECAY)
+
+
+# The article's two session calls
+
+
+def test_one_call_trains_both_nets_with_the_bits_of_the_articles_two_calls(
+    shared: Record, article: Record
+) -> None:
+    # Bits, no tolerance: Adam makes a whole step of a rounding error, where a gradient is nothing else.
+    for step, (ours, theirs) in enumerate(zip(shared.values, article.values, strict=True)):
+        other = [name for name in theirs if ours[name].tobytes() != theirs[name].tobytes()]
+        assert not other, f"after step {step}"
+    assert shared.losses == article.losses
+    # All this would be true of a step that does nothing.
+    still = [name for name, value in shared.values[0].items() if (value == shared.values[-1][name]).all()]
+    assert set(still) == {"epoch", "epoch_step"}
+    assert len(set(shared.losses)) == STEPS
+
+
+def test_every_step_is_counted_and_nothing_else_is(shared: Record) -> None:
+    assert [int(values["global_step"]) for values in shared.values] == list(range(STEPS + 1))
+    assert {int(values[name]) for values in shared.values for name in ("epoch", "epoch_step")} == {0}
+
+
+def test_the_graph_holds_the_articles_variables_and_three_counters(shared: Record, article: Record) -> None:
+    assert set(shared.values[0]) == set(article.values[0]) | COUNTERS
+
+
+def test_at_full_width_the_variables_are_those_of_the_authors_checkpoint_and_three_counters() -> None:
+    table = Path(__file__).with_name("author_checkpoint_variables.tsv").read_text("utf-8").splitlines()
+    expected = [tuple(row.values()) for row in csv.DictReader(table, delimiter="\t")]
+    assert len(expected) == 148
+    graph = tiny(image_shape=(128, 128, 3), z_dim=100, base_filters=64).step.graph
+    assert sorted(expected + [(name, "[]", "int64") for name in COUNTERS]) == sorted(
+        (name, str(v.shape.as_list()), v.dtype.base_dtype.name) for name, v in variables(graph).items()
+    )
+    # A variable can also be in the graph and not in the collection.
+    assert [op.type for op in graph.get_operations()].count("VarHandleOp") == 151
+
+
+# Averages
+
+
+def test_the_averages_are_exponential_moving_averages_of_the_weights_after_each_step(
+    averaged: Record,
+) -> None:
+    names = [name for name in averaged.values[0] if name.startswith("generator/") and "Adam" not in name]
+    names = [name for name in names if not name.endswith(AVERAGE)]
+    assert len(names) == 28
+    expected = {name: averaged.values[0][name].astype(float) for name in names}
+    for step, values in enumerate(averaged.values[1:], start=1):
+        decay = min(DECAY, (1 + step) / (10 + step))
+        for name in names:
+            expected[name] = decay * expected[name] + (1 - decay) * values[name]
+            np.testing.assert_allclose(
+                values[name + AVERAGE], expected[name], rtol=1e-5, atol=1e-7, err_msg=f"{name}, step {step}"
+            )
+
+
+def test_averaging_leaves_training_as_it_is(shared: Record, averaged: Record) -> None:
+    assert averaged.losses == shared.losses
+    for ours, theirs in zip(averaged.values, shared.values, strict=True):
+        assert all(ours[name].tobytes() == theirs[name].tobytes() for name in theirs)
+        assert {name for name in ours if name not in theirs} == {
+            name + AVERAGE for name in theirs if name.startswith("generator/") and "Adam" not in name
+        }
+
+
+# Augmentation
+
+
+def test_each_use_of_each_step_is_augmented_with_random_numbers_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs, seeds, changed = [], [], []
+
+    def augment(images: tf.Tensor, policy: list[str], seed: tf.Tensor) -> tf.Tensor:
+        inputs.append(images)
+        seeds.append(seed)
+        changed.append(diff_augment(tf.ones_like(images), policy, seed))  # shows the numbers, not the images
+        return diff_augment(images, policy, seed)
+
+    monkeypatch.setattr("catdcgan.step.diff_augment", augment)
+    net = tiny(augment=["color"], seed=7)
+    assert len(inputs) == 3, "real images and forgeries for D, and forgeries for G"
+    assert inputs[0] is net.input_real
+    assert inputs[1] is inputs[2]
+    named = variables(net.step.graph)
+    fed = feed(net, *next(batches()), (0.0, 0.0))
+    drawn, pictures = [], []
+    with net.step.graph.as_default():
+        start = tf.global_variables_initializer()
+    with tf.Session(graph=net.step.graph) as sess:
+        sess.run(start)
+        for step in (0, 1, 2, 50):
+            set_variables(sess, [(named["global_step"], step)])
+            now_drawn, now_pictures = sess.run([seeds, changed], fed)
+            drawn += [tuple(seed) for seed in now_drawn]
+            pictures += [picture.tobytes() for picture in now_pictures]
+    assert {seed for seed, _ in drawn} == {7}
+    assert len(set(drawn)) == len(set(pictures)) == 12
+
+
+def test_a_step_is_augmented_alike_whenever_it_is_taken(initial: Values) -> None:
+    fed_batch = next(batches())
+    losses: dict[int, list[tuple[float, ...]]] = {}
+    for steps in ([0, 5, 0], [5, 0]):  # as two programs might take them
+        net = tiny(augment=["cutout"])
+        named = variables(net.step.graph)
+        with tf.Session(graph=net.step.graph) as sess:
+            set_variables(sess, [(named[name], initial[name]) for name in named])
+            for step in steps:
+                # Nothing is learnt, and no loss depends on the moving averages: only the step differs.
+                set_variables(sess, [(named["global_step"], step)])
+                values, _ = sess.run([net.values, net.step], feed(net, *fed_batch, (0.0, 0.0)))
+                losses.setdefault(step, []).append(tuple(map(float, values)))
+                assert int(sess.run(named["global_step"])) == step + 1
+    assert all(np.isfinite(same).all() and len(set(same)) == 1 for same in losses.values())
+    assert losses[0][0] != losses[5][0]
+
+
+# Finite numbers
+
+
+def test_one_value_that_is_no_finite_number_is_found_in_any_variable(initial: Values) -> None:
+    net = tiny(average_decay=DECAY)
+    named = variables(net.step.graph)
+    floats = {name: initial[name.removesuffix(AVERAGE)] for name in named if name not in COUNTERS}
+    assert len(floats) == 148 + 28
+    with tf.Session(graph=net.step.graph) as sess:
+        set_variables(sess, [(named[name], value) for name, value in floats.items()])
+        assert sess.run(net.all_finite)
+        for number, (name, value) in enumerate([*floats.items()][::7]):  # all of them would take long
+            bad = np.array(value)
+            bad.flat[-1] = (np.nan, np.inf, -np.inf)[number % 3]
+            set_variables(sess, [(named[name], bad)])
+            assert not sess.run(net.all_finite), name
+            set_variables(sess, [(named[name], value)])
+        assert sess.run(net.all_finite)

@@ -1,0 +1,359 @@
+"""What goes wrong in training is noticed in time, said with its remedy, and spoils no checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catdcgan import Dataset, random_latents, train
+from catdcgan.checkpoint import latest
+from catdcgan.data import scale_pixels
+from catdcgan.history import HISTORY_NAME, read_history
+from catdcgan.run import RUN_NAME, RunError
+from catdcgan.tf1 import tf
+from catdcgan.trouble import TrainingError, Watch
+
+
+def heard(watch: Watch, losses: list[float]) -> list[str]:
+    """What is said of these losses."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step, loss in enumerate(losses, start=1):
+            watch.losses(step, loss)
+    return [str(warning.message) for warning in caught]
+
+
+def seen(watch: Watch, step: int, drawn: np.ndarray, real: np.ndarray) -> list[str]:
+    """What is said of these pictures."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        watch.pictures(step, drawn, real)
+    return [str(warning.message) for warning in caught]
+
+
+# A discriminator that has won
+
+# The least loss is the entropy of the labels, in nats: of 0.9 and 0.1, of 1 alone, of a coin.
+FLOORS = [(0.1, 0.32508), (0.0, 0.0), (0.5, math.log(2))]
+
+
+@pytest.mark.parametrize(("smooth", "floor"), FLOORS)
+def test_a_loss_near_its_floor_for_500_steps_is_warned_of_with_the_remedy(
+    smooth: float, floor: float
+) -> None:
+    said = heard(Watch(smooth), [floor + 0.04] * 500)
+    assert len(said) == 1
+    assert said[0].startswith("step 500: the discriminator has won. ")
+    assert f"over the last 500 steps is {floor + 0.04:.3f}, where {floor:.3f} is the least" in said[0]
+    assert "Lower the discriminator's learning rate" in said[0]
+    assert "earlier checkpoint" in said[0]
+
+
+@pytest.mark.parametrize(("smooth", "floor"), FLOORS)
+def test_a_loss_that_is_not_near_its_floor_is_no_trouble(smooth: float, floor: float) -> None:
+    assert heard(Watch(smooth), [floor + 0.06] * 2000) == []
+
+
+def test_499_steps_are_too_few_to_judge_by() -> None:
+    assert heard(Watch(0.1), [0.326] * 499) == []
+
+
+def test_one_loss_that_is_high_enough_holds_the_warning_back_while_it_is_among_the_last_500() -> None:
+    said = heard(Watch(0.0), [0.0] * 100 + [30.0] + [0.0] * 500)
+    assert [text.split(":")[0] for text in said] == ["step 601"]
+
+
+def test_the_warning_comes_once_however_the_loss_goes_on() -> None:
+    falling = list(np.linspace(0.36, 0.326, 3000))
+    assert len(heard(Watch(0.1), [*falling, *[2.0] * 600, *falling])) == 1
+
+
+# A generator that has collapsed
+
+
+@pytest.fixture(scope="module")
+def alike() -> np.ndarray:
+    """Pictures that differ by a few gray levels alone."""
+    return np.random.default_rng(0).integers(100, 104, (25, 32, 32, 3)).astype(np.uint8)
+
+
+def test_pictures_that_are_nearly_the_same_are_warned_of_once_with_the_remedy(
+    alike: np.ndarray, cats: np.ndarray
+) -> None:
+    watch, real = Watch(0.1), scale_pixels(cats[:16])
+    said = seen(watch, 1000, alike, real)
+    assert len(said) == 1
+    assert said[0].startswith("step 1000: the generator has collapsed. ")
+    varied = (alike.astype(float) / 127.5).std(0).mean(), real.std(0).mean()
+    assert f"vary by {varied[0]:.4f}, real images by {varied[1]:.4f}" in said[0]
+    assert "earlier checkpoint" in said[0]
+    assert "lower the learning rates" in said[0]
+    assert seen(watch, 1010, alike // 2, real) == []
+
+
+def test_a_young_generators_pictures_may_be_alike(alike: np.ndarray, cats: np.ndarray) -> None:
+    assert seen(Watch(0.1), 999, alike, scale_pixels(cats[:16])) == []
+
+
+def test_varied_pictures_are_no_trouble(cats: np.ndarray) -> None:
+    real = scale_pixels(cats[:16])
+    assert seen(Watch(0.1), 5000, cats[:25], real) == []
+    # A fifth of the variety is poor, and no collapse; a twentieth is one. It is the pictures that must
+    # differ: what is in each of them does not count.
+    mean = cats[:25].mean(0)
+    for share, warned in ((0.2, 0), (0.05, 1)):
+        drawn = np.rint(mean + share * (cats[:25] - mean)).astype(np.uint8)
+        assert len(seen(Watch(0.1), 5000, drawn, real)) == warned
+
+
+def test_one_real_image_shows_no_variety_to_compare_with(alike: np.ndarray, cats: np.ndarray) -> None:
+    assert seen(Watch(0.1), 5000, alike, scale_pixels(cats[:1])) == []
+
+
+def test_both_troubles_are_told_of(alike: np.ndarray, cats: np.ndarray) -> None:
+    watch = Watch(0.1)
+    assert len(heard(watch, [0.33] * 1000)) == 1
+    assert len(seen(watch, 1000, alike, scale_pixels(cats[:16]))) == 1
+
+
+# Training
+
+
+def train_tiny(cats: np.ndarray, folder: Path, **changes: Any) -> list[tuple[float, float]]:
+    """Train the smallest nets for epochs of three steps."""
+    dataset = Dataset.from_array(cats[:12], seed=0)
+    settings: dict[str, Any] = {
+        "epoch_count": 1,
+        "batch_size": 4,
+        "z_dim": 8,
+        "learning_rate_D": 2e-4,
+        "learning_rate_G": 2e-4,
+        "beta1": 0.5,
+        "get_batches": dataset.get_batches,
+        "data_shape": dataset.shape,
+        "data_image_mode": dataset.image_mode,
+        "alpha": 0.2,
+        "base_filters": 2,
+        "model_dir": folder / "models",
+        "image_dir": folder / "images",
+        "show_every_epochs": 0,
+        "save_every_epochs": 1,
+        "sample_every_steps": 2,
+        "z_distribution": "normal",
+        "data_fingerprint": "0a1b",
+        "quiet": True,
+    }
+    losses, _ = train(**settings | changes)
+    return losses
+
+
+def checkpoints(folder: Path) -> dict[str, bytes]:
+    """The files of the checkpoints in a run's folder, byte for byte."""
+    return {file.name: file.read_bytes() for file in (folder / "models").glob("model.ckpt*")}
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps in a run's history."""
+    return [record["step"] for record in read_history(folder / "models" / HISTORY_NAME)]
+
+
+@pytest.fixture(scope="module")
+def feeds() -> list[np.ndarray]:
+    """The latents that `sound` was fed."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def sound(cats: np.ndarray, feeds: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an epoch of three steps."""
+    folder = tmp_path_factory.mktemp("sound")
+    session_run = tf.Session.run
+
+    def run(self: Any, fetches: Any, feed_dict: dict[Any, Any] | None = None) -> Any:
+        feeds.extend(z for key, z in (feed_dict or {}).items() if getattr(key, "name", "") == "input_z:0")
+        return session_run(self, fetches, feed_dict)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.Session, "run", run)
+        train_tiny(cats, folder)
+    return folder
+
+
+def copied(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(source, tmp_path_factory.mktemp("copy"), dirs_exist_ok=True)
+
+
+def with_bad_step(cats: np.ndarray) -> Callable[[int, int], Iterator[np.ndarray]]:
+    """Batches of which the second of each epoch but the first is no numbers."""
+
+    def get_batches(batch_size: int, epoch: int) -> Iterator[np.ndarray]:
+        for number, batch in enumerate(Dataset.from_array(cats[:12]).get_batches(batch_size, epoch)):
+            yield batch * np.nan if epoch and number == 1 else batch
+
+    return get_batches
+
+
+@pytest.fixture(scope="module")
+def diverged(cats: np.ndarray, sound: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """`sound`, gone on with to a step that is not finite, and the error."""
+    folder = copied(sound, tmp_path_factory)
+    with pytest.raises(TrainingError) as error:
+        train_tiny(
+            cats,
+            folder,
+            resume=True,
+            epoch_count=3,
+            learning_rate_D=3e-4,
+            get_batches=with_bad_step(cats),
+        )
+    return folder, str(error.value)
+
+
+@pytest.fixture(scope="module")
+def overflowed(
+    cats: np.ndarray, diverged: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """`diverged`, gone on with to a weight that is not finite, right before a save, and the error."""
+    folder = copied(diverged[0], tmp_path_factory)
+    with pytest.raises(TrainingError) as error:
+        # G's loss is that before its step: the weights go while both losses are good.
+        train_tiny(
+            cats,
+            folder,
+            resume=True,
+            step_count=4,
+            epoch_count=2,
+            learning_rate_G=math.inf,
+            sample_every_steps=0,
+        )
+    return folder, str(error.value)
+
+
+def test_a_loss_that_is_no_number_stops_training_and_names_step_remedy_and_checkpoint(
+    diverged: tuple[Path, str],
+) -> None:
+    folder, message = diverged
+    assert message.startswith("in step 5 a loss is no longer a finite number. ")
+    assert "lower the learning rates, then resume" in message
+    assert message.endswith(f"the last good checkpoint is {folder / 'models' / 'model.ckpt-3'}")
+
+
+def test_a_loss_that_is_no_number_leaves_checkpoints_and_history_good(
+    sound: Path, diverged: tuple[Path, str]
+) -> None:
+    folder, _ = diverged
+    assert checkpoints(folder) == checkpoints(sound)
+    assert steps(folder) == [1, 2, 3, 4]
+
+
+def test_a_weight_that_is_no_number_is_not_saved_though_the_losses_are_good(
+    sound: Path, overflowed: tuple[Path, str]
+) -> None:
+    folder, message = overflowed
+    assert message.startswith("after step 4 a weight is no longer a finite number. ")
+    assert message.endswith(f"the last good checkpoint is {folder / 'models' / 'model.ckpt-3'}")
+    assert checkpoints(folder) == checkpoints(sound)
+    assert np.isfinite([record["g_loss"] for record in read_history(folder / "models" / HISTORY_NAME)]).all()
+    assert steps(folder) == [1, 2, 3, 4]
+
+
+def test_after_such_trouble_resuming_at_a_sane_rate_works(
+    cats: np.ndarray, overflowed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = copied(overflowed[0], tmp_path_factory)
+    losses = train_tiny(cats, folder, resume=True, epoch_count=2)
+    assert len(losses) == 6
+    assert np.isfinite(losses).all()
+    assert steps(folder) == [1, 2, 3, 4, 5, 6]
+    assert latest(folder / "models") == folder / "models" / "model.ckpt-6"
+
+
+def test_more_epochs_and_other_learning_rates_are_taken_and_written_down(
+    overflowed: tuple[Path, str],
+) -> None:
+    starts = json.loads((overflowed[0] / "models" / RUN_NAME).read_text())["starts"]
+    assert [(start["step"], start["changed"]) for start in starts] == [
+        (0, {}),
+        (3, {"epoch_count": [1, 3], "learning_rate_D": [2e-4, 3e-4]}),
+        (
+            3,
+            {
+                "epoch_count": [3, 2],
+                "step_count": [None, 4],
+                "learning_rate_D": [3e-4, 2e-4],
+                "learning_rate_G": [2e-4, math.inf],
+                "sample_every_steps": [2, 0],
+            },
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base_filters": 4}, "base_filters 2, now 4"),
+        ({"batch_size": 6}, "batch_size 4, now 6"),
+        ({"data_fingerprint": "2c3d"}, "data fingerprint 0a1b, now 2c3d"),
+        ({"data_shape": (12, 48, 48, 3)}, "image_size 32, now 48"),
+        ({"z_distribution": "uniform"}, "z_distribution normal, now uniform"),
+    ],
+)
+def test_going_on_with_other_nets_or_data_is_refused_before_anything_changes(
+    changes: dict[str, Any], said: str, cats: np.ndarray, sound: Path
+) -> None:
+    before = everything(sound)
+    with pytest.raises(RunError, match=f"was started with {said}.*resume with the old settings"):
+        train_tiny(cats, sound, resume=True, epoch_count=2, **changes)
+    assert everything(sound) == before
+
+
+def test_evaluate_sees_the_grids_pictures_and_its_figures_go_into_the_history_alone(
+    cats: np.ndarray, sound: Path, tmp_path: Path
+) -> None:
+    pictures = []
+
+    def evaluate(drawn: np.ndarray) -> dict[str, float]:
+        pictures.append(drawn.copy())
+        drawn[:] = 0  # it cannot spoil anything
+        return {"beauty": 0.25 * len(pictures)}
+
+    train_tiny(cats, tmp_path, evaluate=evaluate)
+    assert [(drawn.shape, drawn.dtype) for drawn in pictures] == [((25, 32, 32, 3), np.uint8)]
+    with Image.open(tmp_path / "images" / "step_0000002.png") as grid:
+        second_row = np.asarray(grid)[32:64].reshape(32, 5, 32, 3).swapaxes(0, 1)
+    assert np.array_equal(pictures[0][5:10], second_row)
+    records = read_history(tmp_path / "models" / HISTORY_NAME)
+    assert [record.get("beauty") for record in records] == [None, 0.25, None]
+    assert checkpoints(tmp_path) == checkpoints(sound), "the same weights as without it"
+
+
+def test_normal_latents_are_fed_to_steps_and_grids(feeds: list[np.ndarray], sound: Path) -> None:
+    grids = [z for z in feeds if len(z) == 25]
+    assert len(grids) == 2
+    for z in grids:
+        assert np.array_equal(z, random_latents(25, 8, 0, "normal"))
+    assert abs(grids[0].std() - 1) < 0.1
+    trained = np.concatenate([z for z in feeds if len(z) == 4])
+    assert trained.shape == (12, 8)
+    assert len(np.unique(trained)) == trained.size
+    assert abs(trained.mean()) < 0.3
+    assert 0.8 < trained.std() < 1.2
+    assert np.abs(trained).max() > 1.5
+
+
+def test_latents_of_no_known_distribution_are_refused(cats: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='latents are "uniform" or "normal", not "gauss"'):
+        train_tiny(cats, tmp_path, z_distribution="gauss")
