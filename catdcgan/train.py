@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from catdcgan import checkpoint
+from catdcgan.data import steps_per_epoch
 from catdcgan.events import event_writer, write_picture, write_scalars
 from catdcgan.files import remove_partial
 from catdcgan.history import HISTORY_NAME, read_losses, rewind_history
@@ -141,6 +142,7 @@ def train(
     image_count, height, width, channels = data_shape
     if height != width:
         raise ValueError(f"training needs square images, not {height} x {width}")
+    random_latents(0, z_dim, 0, z_distribution)  # an unknown distribution is refused before anything is made
     options = {name: settings[name] for name in OPTIONS}
     options |= {"image_size": height, "image_mode": data_image_mode}
     data = {"images": image_count, "shape": data_shape[1:], "fingerprint": data_fingerprint}
@@ -180,17 +182,20 @@ def train(
             grids = sorted(image_dir.glob("step_*.png")) if start else []
             samples = [file for file in grids if file <= _grid(image_dir, step)]
             step_limit = math.inf if step_count is None else step_count
-            images_seen = epoch * image_count + epoch_step * batch_size
-            images_left = epoch_count * image_count - images_seen
-            if step_count is not None:
-                images_left = min(images_left, (step_count - step) * batch_size)
+            epoch_steps = steps_per_epoch(image_count, batch_size)
+            here = epoch * epoch_steps + epoch_step
+            end = int(min(epoch_count * epoch_steps, here + max(0, step_limit - step)))
+            images_here, images_end = (
+                steps // epoch_steps * image_count + min(steps % epoch_steps * batch_size, image_count)
+                for steps in (here, end)
+            )
             save_seconds = 60 * save_every_minutes or math.inf
             watch = Watch(smooth)
 
             with (
                 history.open("a", buffering=1) as records,  # buffering=1: a line is written once whole
                 event_writer(log_dir, step, graph) if event_files else nullcontext() as events,
-                Progress(images_seen, images_seen + images_left, quiet) as progress,
+                Progress(images_here, images_end, quiet) as progress,
             ):
 
                 def save() -> float:
