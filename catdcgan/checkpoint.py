@@ -144,8 +144,7 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
         except tf.errors.OpError as error:
             raise OSError(f"cannot save {path}: {error.message.splitlines()[0]}") from error
         for ending in ENDINGS:
-            with Path(f"{new}{ending}").open("r+b") as file:
-                os.fsync(file.fileno())  # so that a power cut leaves no empty file under a good name
+            _to_disk(Path(f"{new}{ending}"))
         if not Path(f"{path}{ENDINGS[-1]}").exists():
             for ending in ENDINGS:
                 os.replace(f"{new}{ending}", f"{path}{ending}")
@@ -168,8 +167,15 @@ def _end_replacement(path: Path) -> None:
     for ending in ENDINGS:
         with whole_or_nothing(f"{path}{ending}") as partial:
             shutil.copyfile(folder / f"{NAME}{ending}", partial)
+            _to_disk(partial)
     with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
         os.replace(folder, Path(temporary, NAME))  # gone at one blow, so that no half of it is ever read
+
+
+def _to_disk(file: Path) -> None:
+    """Wait until the disk has a file, so that a power cut leaves no empty one under a good name."""
+    with file.open("r+b") as stream:
+        os.fsync(stream.fileno())
 
 
 def tidy(folder: Path) -> None:

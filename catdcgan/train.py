@@ -264,7 +264,7 @@ def train(
                         if save_every_epochs:
                             epochs_left = save_every_epochs - epoch % save_every_epochs
                             images = epochs_left * image_count - epoch_step * batch_size
-                            to_epochs = images * progress.seconds_per_image
+                            to_epochs = images * progress.seconds_per_image or math.inf  # not known yet
                         to_save = min(to_epochs, saved_at + save_seconds - monotonic())
                         text = f"epoch {epoch + 1}/{epoch_count}, step {step}: D {d_loss:.3f}, G {g_loss:.3f}"
                         record["images_per_second"] = round(progress.update(len(batch), text, to_save), 1)
