@@ -47,14 +47,14 @@ def training_graph(
 
     Args:
         image_shape: (s, s, c).
-        z_dim: as in `train`, and so are all that follow.
-        beta1: see there.
-        alpha: see there.
-        smooth: see there.
-        base_filters: see there.
-        seed: see there.
-        average_decay: see there.
-        augment: see there.
+        z_dim: length of a latent.
+        beta1: Adam's decay of the first moment.
+        alpha: slope of the leaky ReLU below zero.
+        smooth: how far the label of real images stays below 1.
+        base_filters: width of both networks.
+        seed: of initial values and of `augment`.
+        average_decay: of the generator's moving average; 0 for none.
+        augment: `diff_augment` policies.
     """
     tf.set_random_seed(seed)
     # The first is counted by the step itself, the others are set when a checkpoint is saved.

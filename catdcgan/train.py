@@ -185,10 +185,7 @@ def train(
             epoch_steps = steps_per_epoch(image_count, batch_size)
             here = epoch * epoch_steps + epoch_step
             end = int(min(epoch_count * epoch_steps, here + max(0, step_limit - step)))
-            images_here, images_end = (
-                steps // epoch_steps * image_count + min(steps % epoch_steps * batch_size, image_count)
-                for steps in (here, end)
-            )
+            images_here, images_end = (_images_in(steps, image_count, batch_size) for steps in (here, end))
             save_seconds = 60 * save_every_minutes or math.inf
             watch = Watch(smooth)
 
@@ -236,6 +233,7 @@ def train(
                 saved_at = monotonic()
                 while epoch < epoch_count and step < step_limit and not interrupts:
                     for batch in islice(_epoch_batches(get_batches, batch_size, epoch), epoch_step, None):
+                        # A step's random numbers depend on nothing that came before: it can be taken again.
                         random = np.random.default_rng((seed, STEP_STREAM, step))
                         z = random_latents(len(batch), z_dim, random, z_distribution)
                         if flip:
@@ -260,12 +258,11 @@ def train(
                             drawn = _cells(draw(), height)
                             watch.pictures(step, drawn, batch)
                             record |= evaluate(drawn) if evaluate else {}
-                        to_epochs = math.inf
-                        if save_every_epochs:
+                        to_save = saved_at + save_seconds - monotonic()
+                        if save_every_epochs and progress.seconds_per_image:
                             epochs_left = save_every_epochs - epoch % save_every_epochs
                             images = epochs_left * image_count - epoch_step * batch_size
-                            to_epochs = images * progress.seconds_per_image or math.inf  # not known yet
-                        to_save = min(to_epochs, saved_at + save_seconds - monotonic())
+                            to_save = min(to_save, images * progress.seconds_per_image)
                         text = f"epoch {epoch + 1}/{epoch_count}, step {step}: D {d_loss:.3f}, G {g_loss:.3f}"
                         record["images_per_second"] = round(progress.update(len(batch), text, to_save), 1)
                         records.write(json.dumps(record) + "\n")
@@ -285,6 +282,12 @@ def train(
             if interrupts:
                 print(f"Interrupted after step {step}. Saved in {model_dir}: resuming goes on from there.")
     return read_losses(history), samples
+
+
+def _images_in(steps: int, image_count: int, batch_size: int) -> int:
+    """How many images so many steps see; the last batch of an epoch holds what is left."""
+    epochs, rest = divmod(steps, steps_per_epoch(image_count, batch_size))
+    return epochs * image_count + min(rest * batch_size, image_count)
 
 
 def _no_number(what: str) -> str:
@@ -317,7 +320,7 @@ def _tags(record: Mapping[str, float]) -> dict[str, float]:
     """The numbers of a step under the names that TensorBoard groups by."""
     groups = {"d_loss": "loss/discriminator", "g_loss": "loss/generator", "d_real": "D says/of real"}
     groups |= {"d_fake": "D says/of generated"}
-    return {groups.get(name, name): value for name, value in record.items() if name != "step"}
+    return {groups.get(name, name): value for name, value in record.items() if name not in ("step", "epoch")}
 
 
 def _grid(image_dir: Path, step: int) -> Path:

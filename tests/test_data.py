@@ -433,3 +433,9 @@ def test_dataset_stays_usable_when_its_folder_is_gone(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     assert dataset.images.dtype == np.uint8
     assert sum(len(batch) for batch in dataset.get_batches(1)) == 1
+
+
+def test_the_fingerprint_tells_other_images_and_another_order_from_these(cats: np.ndarray) -> None:
+    prints = {Dataset.from_array(images).fingerprint() for images in (cats, cats[::-1], cats[1:], cats ^ 1)}
+    assert len(prints) == 4
+    assert Dataset.from_array(cats.copy(), seed=5).fingerprint() == Dataset.from_array(cats).fingerprint()

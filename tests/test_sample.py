@@ -313,3 +313,21 @@ def test_grid_is_shown_only_if_asked_for(
     monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "show_image", shown.append)
     grid = colour.show(tmp_path / "-", show=show)
     assert shown == ([grid] if show else [])
+
+
+def test_latents_are_uniform_or_normal_and_no_other_law_is_known() -> None:
+    normal = random_latents(400, 100, seed=1, distribution="normal")
+    assert normal.dtype == np.float32
+    assert np.array_equal(normal, random_latents(400, 100, seed=1, distribution="normal"))
+    assert abs(normal.mean()) < 0.02
+    assert abs(normal.std() - 1) < 0.02
+    assert np.abs(normal).max() > 3
+    with pytest.raises(ValueError, match='latents are "uniform" or "normal", not "cauchy"'):
+        random_latents(1, 2, distribution="cauchy")
+
+
+def test_latents_from_a_generator_go_on_where_it_stands() -> None:
+    generator = np.random.default_rng(3)
+    first, second = random_latents(2, 5, generator), random_latents(2, 5, generator)
+    assert np.array_equal(first, random_latents(2, 5, seed=3))
+    assert not np.array_equal(first, second)
