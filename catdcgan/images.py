@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import GifImagePlugin, Image
 
 from catdcgan.files import whole_or_nothing
+from catdcgan.progress import in_notebook
 
 ANIMATION_SUFFIXES = (".gif", ".webp")
 
@@ -67,7 +67,7 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
 
 def show_image(image: Image.Image) -> None:
     """Show a picture: in a notebook below the cell, elsewhere in the system's picture viewer."""
-    if "ipykernel" in sys.modules:
+    if in_notebook():
         from IPython.display import display
 
         display(image)

@@ -11,6 +11,11 @@ from tqdm import tqdm
 LINE_SECONDS = 60
 
 
+def in_notebook() -> bool:
+    """Whether this program runs in a notebook, whose output goes below the cell."""
+    return "ipykernel" in sys.modules
+
+
 def human_time(seconds: float) -> str:
     """A length of time as people say it: "45 s", "12 min", "3 h 20 min", "2 d 4 h"."""
     if seconds < 60:
@@ -30,7 +35,7 @@ class Progress:
 
     def __init__(self, done: int, total: int, quiet: bool = False) -> None:
         """Show `done` of `total` images; or nothing, if `quiet`."""
-        on_screen = sys.stderr.isatty() or "ipykernel" in sys.modules
+        on_screen = sys.stderr.isatty() or in_notebook()
         self._bar = tqdm(
             total=total,
             initial=done,

@@ -20,9 +20,7 @@ class TrainingGraph(NamedTuple):
     lr_G: tf.Tensor
     lr_D: tf.Tensor
     step: tf.Operation
-    values: list[
-        tf.Tensor
-    ]  # d_loss, g_loss, and the discriminator's mean output on real and generated images
+    values: list[tf.Tensor]  # d_loss, g_loss, and the discriminator's mean output on real and on fake
     counters: list[tf.Variable]  # int64 scalars: steps done, epochs done, steps done in the epoch that runs
     drawn_with: dict[str, tf.Variable]  # the generator's variables, or their averages, by the article's names
     all_finite: tf.Tensor  # whether every variable is a finite number

@@ -28,21 +28,19 @@ class Watch:
         # No discriminator comes below the entropy of its labels (in nats).
         self._least = sum(-p * math.log(p) for p in (smooth, 1 - smooth) if p > 0)
         self._losses: deque[float] = deque(maxlen=WINDOW)
-        self._sum = 0.0
         self._warned: set[str] = set()
 
     def losses(self, step: int, d_loss: float) -> None:
         """Look at the discriminator's loss (nats) of a step."""
-        if len(self._losses) == WINDOW:
-            self._sum -= self._losses[0]
         self._losses.append(d_loss)
-        self._sum += d_loss
-        if len(self._losses) == WINDOW and self._sum / WINDOW - self._least < WON:
+        mean = sum(self._losses) / WINDOW
+        if len(self._losses) == WINDOW and mean - self._least < WON:
             self._warn(
-                f"step {step}: the discriminator has won. Its loss over the last {WINDOW} steps is "
-                f"{self._sum / WINDOW:.3f}, where {self._least:.3f} is the least possible, and the generator "
-                "learns little from it. Lower the discriminator's learning rate, or go back to an earlier "
-                "checkpoint; with few pictures, use augmentation"
+                step,
+                "the discriminator has won",
+                f"Its loss over the last {WINDOW} steps is {mean:.3f}, where {self._least:.3f} is the least "
+                "possible, and the generator learns little from it. Lower the discriminator's learning rate, "
+                "or go back to an earlier checkpoint; with few pictures, use augmentation",
             )
 
     def pictures(self, step: int, drawn: np.ndarray, real: np.ndarray) -> None:
@@ -52,16 +50,17 @@ class Watch:
         variety, expected = _variety(drawn) / 127.5, _variety(real)
         if variety < COLLAPSED * expected:
             self._warn(
-                f"step {step}: the generator has collapsed. Its pictures of different latents are nearly the "
-                f"same: they vary by {variety:.4f}, real images by {expected:.4f}. Go back to an earlier "
-                "checkpoint, and lower the learning rates or use larger batches"
+                step,
+                "the generator has collapsed",
+                f"Its pictures of different latents are nearly the same: they vary by {variety:.4f}, real "
+                f"images by {expected:.4f}. Go back to an earlier checkpoint, and lower the learning rates or "
+                "use larger batches",
             )
 
-    def _warn(self, text: str) -> None:
-        kind = text.split(": ")[1].split(".")[0]  # without step and figures
-        if kind not in self._warned:
-            self._warned.add(kind)
-            warnings.warn(text, stacklevel=3)
+    def _warn(self, step: int, trouble: str, details: str) -> None:
+        if trouble not in self._warned:
+            self._warned.add(trouble)
+            warnings.warn(f"step {step}: {trouble}. {details}", stacklevel=3)
 
 
 def _variety(images: np.ndarray) -> float:
