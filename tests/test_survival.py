@@ -21,9 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 from PIL import Image
+from tiny_runs import Values, files, same
 
 from catdcgan.checkpoint import NAME, latest, numbered, restore
 from catdcgan.cli import main
@@ -52,8 +52,6 @@ PLACES = {
     "rmdir": 2,
     "unlink": 2,
 }
-
-Values = dict[str, np.ndarray]
 
 
 # --- the process that trains -------------------------------------------------------------------------------
@@ -243,22 +241,12 @@ def loader(trained: Path) -> Loader:
     return Loader(trained / "models" / f"{NAME}-6")
 
 
-def same(one: Values, other: Values) -> bool:
-    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
-
-
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1])
 
 
 def temporaries(folder: Path) -> list[Path]:
     return [path for path in folder.rglob(".*") if not path.name.startswith(".lock")]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """What is in the files of a folder and of those inside it; not who trains there."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def assert_survived(out: Path, loader: Loader) -> None:

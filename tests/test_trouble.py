@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_runs import train_tiny
 
-from catdcgan import Dataset, random_latents, train
+from catdcgan import Dataset, random_latents
 from catdcgan.checkpoint import latest
 from catdcgan.data import scale_pixels
 from catdcgan.history import HISTORY_NAME, read_history
@@ -128,31 +129,18 @@ def test_both_troubles_are_told_of(alike: np.ndarray, cats: np.ndarray) -> None:
 # Training
 
 
-def train_tiny(cats: np.ndarray, folder: Path, **changes: Any) -> list[tuple[float, float]]:
-    """Train the smallest nets for epochs of three steps."""
-    dataset = Dataset.from_array(cats[:12], seed=0)
+def train_three(cats: np.ndarray, folder: Path, **changes: Any) -> list[tuple[float, float]]:
+    """Train for epochs of three steps."""
     settings: dict[str, Any] = {
-        "epoch_count": 1,
         "batch_size": 4,
-        "z_dim": 8,
-        "learning_rate_D": 2e-4,
-        "learning_rate_G": 2e-4,
-        "beta1": 0.5,
-        "get_batches": dataset.get_batches,
-        "data_shape": dataset.shape,
-        "data_image_mode": dataset.image_mode,
-        "alpha": 0.2,
         "base_filters": 2,
-        "model_dir": folder / "models",
-        "image_dir": folder / "images",
-        "show_every_epochs": 0,
         "save_every_epochs": 1,
         "sample_every_steps": 2,
         "z_distribution": "normal",
         "data_fingerprint": "0a1b",
         "quiet": True,
     }
-    losses, _ = train(**settings | changes)
+    losses, _ = train_tiny(cats[:12], folder, **settings | changes)
     return losses
 
 
@@ -188,7 +176,7 @@ def sound(cats: np.ndarray, feeds: list[np.ndarray], tmp_path_factory: pytest.Te
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.Session, "run", run)
-        train_tiny(cats, folder)
+        train_three(cats, folder)
     return folder
 
 
@@ -211,7 +199,7 @@ def diverged(cats: np.ndarray, sound: Path, tmp_path_factory: pytest.TempPathFac
     """`sound`, gone on with to a step that is not finite, and the error."""
     folder = copied(sound, tmp_path_factory)
     with pytest.raises(TrainingError) as error:
-        train_tiny(
+        train_three(
             cats,
             folder,
             resume=True,
@@ -230,7 +218,7 @@ def overflowed(
     folder = copied(diverged[0], tmp_path_factory)
     with pytest.raises(TrainingError) as error:
         # G's loss is that before its step: the weights go while both losses are good.
-        train_tiny(
+        train_three(
             cats,
             folder,
             resume=True,
@@ -274,7 +262,7 @@ def test_after_such_trouble_resuming_at_a_sane_rate_works(
     cats: np.ndarray, overflowed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = copied(overflowed[0], tmp_path_factory)
-    losses = train_tiny(cats, folder, resume=True, epoch_count=2)
+    losses = train_three(cats, folder, resume=True, epoch_count=2)
     assert len(losses) == 6
     assert np.isfinite(losses).all()
     assert steps(folder) == [1, 2, 3, 4, 5, 6]
@@ -316,7 +304,7 @@ def test_going_on_with_other_nets_or_data_is_refused_before_anything_changes(
 ) -> None:
     before = everything(sound)
     with pytest.raises(RunError, match=f"was started with {said}.*resume with the old settings"):
-        train_tiny(cats, sound, resume=True, epoch_count=2, **changes)
+        train_three(cats, sound, resume=True, epoch_count=2, **changes)
     assert everything(sound) == before
 
 
@@ -330,7 +318,7 @@ def test_evaluate_sees_the_grids_pictures_and_its_figures_go_into_the_history_al
         drawn[:] = 0  # it cannot spoil anything
         return {"beauty": 0.25 * len(pictures)}
 
-    train_tiny(cats, tmp_path, evaluate=evaluate)
+    train_three(cats, tmp_path, evaluate=evaluate)
     assert [(drawn.shape, drawn.dtype) for drawn in pictures] == [((25, 32, 32, 3), np.uint8)]
     with Image.open(tmp_path / "images" / "step_0000002.png") as grid:
         second_row = np.asarray(grid)[32:64].reshape(32, 5, 32, 3).swapaxes(0, 1)
@@ -356,4 +344,4 @@ def test_normal_latents_are_fed_to_steps_and_grids(feeds: list[np.ndarray], soun
 
 def test_latents_of_no_known_distribution_are_refused(cats: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='latents are "uniform" or "normal", not "gauss"'):
-        train_tiny(cats, tmp_path, z_distribution="gauss")
+        train_three(cats, tmp_path, z_distribution="gauss")
