@@ -268,7 +268,10 @@ def _train(options: argparse.Namespace) -> None:
             quiet=options.quiet,
         )
     except (KeyboardInterrupt, SystemExit):
-        _draw_run(out)
+        if (
+            out / HISTORY_NAME
+        ).exists():  # else it had not begun: TensorFlow takes seconds to build the graph
+            _draw_run(out)
         raise
     _draw_run(out)
     print(f"{len(losses)} steps done: see {out / 'images'}, and draw with")

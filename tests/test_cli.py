@@ -189,6 +189,17 @@ def test_runs_are_numbered_unless_they_are_named(
     assert [len(read_losses(Path("runs", run, "history.jsonl"))) for run in ("001", "002")] == [1, 2]
 
 
+def test_ctrl_c_before_training_has_begun_is_an_interruption_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("catdcgan.train"), "train", train)
+    assert main(["train", "--data=drawn", f"--out={tmp_path}", "--quiet", *TINY]) == 130
+    assert capsys.readouterr().err == "catdcgan: interrupted\n"
+
+
 def test_a_recipe_sets_what_the_command_does_not(settings: dict[str, Any], tmp_path: Path) -> None:
     arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--drawn-count=2", "--recipe=better"]
     assert main([*arguments, "--batch-size=7"]) == 0
