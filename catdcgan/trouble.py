@@ -53,8 +53,8 @@ class Watch:
                 step,
                 "the generator has collapsed",
                 f"Its pictures of different latents are nearly the same: they vary by {variety:.4f}, real "
-                f"images by {expected:.4f}. Go back to an earlier checkpoint, and lower the learning rates or "
-                "use larger batches",
+                f"images by {expected:.4f}. Go back to an earlier checkpoint, and lower the learning rates "
+                "or use larger batches",
             )
 
     def _warn(self, step: int, trouble: str, details: str) -> None:
