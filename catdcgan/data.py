@@ -6,9 +6,10 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,6 +22,8 @@ from catdcgan.files import PARTIAL
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's name of the mode -> channels
+
+Item = TypeVar("Item")
 
 # What Pillow raises for a file that it cannot read; SyntaxError is its word for a broken PNG chunk.
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
@@ -136,12 +139,16 @@ class Dataset:
         """Sum up the images in 16 letters: other images, or another order, give others."""
         return hashlib.blake2b(np.ascontiguousarray(self.images).data, digest_size=8).hexdigest()
 
-    def get_batches(self, batch_size: int, epoch: int | None = None) -> Iterator[np.ndarray]:
+    def get_batches(
+        self, batch_size: int, epoch: int | None = None, scale: bool = True
+    ) -> Iterator[np.ndarray]:
         """One epoch: every image once, in an order drawn from the seed and the epoch's number.
 
         Args:
             batch_size: images in a batch. The last batch holds what is left, so it may be smaller.
             epoch: number of the epoch, from 0; without it, the one after the last that was asked for.
+            scale: False gives the pixels as they are kept, uint8 from 0 to 255: a quarter of the bytes, for
+                `train` to scale in the graph.
 
         Returns:
             An iterator over float32 batches (batch_size, height, width, channels) in [-1, 1].
@@ -155,12 +162,23 @@ class Dataset:
         self._next_epoch = epoch + 1
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
         starts = range(0, len(order), batch_size)
-        return (scale_pixels(self.images[order[start : start + batch_size]]) for start in starts)
+        batches = (self.images[order[start : start + batch_size]] for start in starts)
+        return map(scale_pixels, batches) if scale else batches
 
 
 def steps_per_epoch(image_count: int, batch_size: int) -> int:
     """Batches in an epoch, the last and smaller one included."""
     return math.ceil(image_count / batch_size)
+
+
+def made_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Give the items of an iterable, each of which is made in a thread while the one before is in use."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, iterator, None)
+        while (item := following.result()) is not None:
+            following = pool.submit(next, iterator, None)
+            yield item
 
 
 def scale_pixels(images: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 ``tf.compat.v1.layers`` raises "not available with Keras 3" on current TensorFlow. These functions make the
 same variables (names, shapes, initial values), the same outputs and the same UPDATE_OPS, so a graph built
 from them reads and writes the same checkpoints. ``tests/test_layers.py`` compares them with the originals.
-They take the arguments that the article uses, by the same keywords.
+They take the arguments that the article uses, by the same keywords. A product with a kernel of a shorter
+float is computed in that type, as mixed precision does, and the rest of the layer in the bias's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def dense(
     """
     with tf.variable_scope(name):
         kernel = tf.get_variable("kernel", [inputs.shape[-1], units], initializer=kernel_initializer)
-        return _add_bias(tf.matmul(inputs, kernel), bias_initializer, activation)
+        return _add_bias(tf.matmul(tf.cast(inputs, kernel.dtype), kernel), bias_initializer, activation)
 
 
 def conv2d(
@@ -53,6 +54,7 @@ def conv2d(
     with tf.variable_scope(name):
         shape = [*_pair(kernel_size), inputs.shape[-1], filters]
         kernel = tf.get_variable("kernel", shape, initializer=kernel_initializer)
+        inputs = tf.cast(inputs, kernel.dtype)
         outputs = tf.nn.conv2d(inputs, kernel, strides=_pair(strides), padding=padding.upper())
         return _add_bias(outputs, bias_initializer, activation)
 
@@ -83,7 +85,7 @@ def conv2d_transpose(
             height += max(kernel_height - stride_y, 0)
             width += max(kernel_width - stride_x, 0)
         outputs = tf.nn.conv2d_transpose(
-            inputs,
+            tf.cast(inputs, kernel.dtype),
             kernel,
             output_shape=tf.stack([tf.shape(inputs)[0], height, width, filters]),
             strides=[stride_y, stride_x],
@@ -144,7 +146,7 @@ def _add_bias(
 ) -> tf.Tensor:
     """Add the variable ``bias`` to the last axis, then apply the activation if there is one."""
     bias = tf.get_variable("bias", [outputs.shape[-1]], initializer=initializer or tf.zeros_initializer())
-    outputs = tf.nn.bias_add(outputs, bias)
+    outputs = tf.nn.bias_add(tf.cast(outputs, bias.dtype), bias)
     return outputs if activation is None else activation(outputs)
 
 

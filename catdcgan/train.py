@@ -18,14 +18,14 @@ import numpy as np
 from PIL import Image
 
 from catdcgan import checkpoint
-from catdcgan.data import steps_per_epoch
+from catdcgan.data import made_ahead, steps_per_epoch
 from catdcgan.events import event_writer, write_picture, write_scalars
 from catdcgan.files import remove_partial
 from catdcgan.history import HISTORY_NAME, read_losses, rewind_history
 from catdcgan.progress import Progress
 from catdcgan.run import RUN_NAME, changed_options, lock, record_start
 from catdcgan.sample import random_latents, show_generator_output
-from catdcgan.step import training_graph
+from catdcgan.step import TrainingGraph, training_graph
 from catdcgan.tf1 import tf
 from catdcgan.trouble import TrainingError, Watch
 
@@ -37,6 +37,7 @@ EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to s
 OPTIONS = [
     *("epoch_count", "step_count", "batch_size", "learning_rate_D", "learning_rate_G", "beta1", "smooth"),
     *("z_dim", "z_distribution", "base_filters", "alpha", "seed", "flip", "augment", "average_decay"),
+    *("xla", "mixed_precision"),
     *("save_every_epochs", "save_every_minutes", "sample_every_steps", "keep_checkpoints"),
 ]
 
@@ -73,6 +74,8 @@ def train(
     event_files: bool = False,
     data_fingerprint: str | None = None,
     quiet: bool = False,
+    xla: bool = False,
+    mixed_precision: bool = False,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
 
@@ -91,9 +94,10 @@ def train(
         learning_rate_D: the discriminator's learning rate.
         learning_rate_G: the generator's learning rate.
         beta1: Adam's decay of the first moment.
-        get_batches: ``get_batches(batch_size)`` gives the float32 batches (n, s, s, c) in [-1, 1] of one
-            epoch. If it takes an ``epoch`` too, as `Dataset.get_batches` does, it gets the epoch's number
-            (from 0), so that a resumed run sees the batches that it would have seen.
+        get_batches: ``get_batches(batch_size)`` gives the batches (n, s, s, c) of one epoch, float32 in
+            [-1, 1] or uint8 from 0 to 255. If it takes an ``epoch`` too, as `Dataset.get_batches` does, it
+            gets the epoch's number (from 0), so that a resumed run sees the batches that it would have seen.
+            A thread takes a batch from it while the step on the one before runs.
         data_shape: (images, s, s, c).
         data_image_mode: "RGB" or "L".
         alpha: slope of the leaky ReLU below zero.
@@ -123,6 +127,8 @@ def train(
         event_files: write TensorBoard's event files into `log_dir`: losses, speed, sample grids, the graph.
         data_fingerprint: tells the images from others, as `Dataset.fingerprint` does.
         quiet: show no progress.
+        xla: compile the step with XLA; it takes a minute or more at the start.
+        mixed_precision: multiply in bfloat16, which a GPU from 2020 on does faster than float32.
 
     Returns:
         ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.
@@ -150,7 +156,17 @@ def train(
 
     with tf.Graph().as_default() as graph:
         net = training_graph(
-            (height, width, channels), z_dim, beta1, alpha, smooth, base_filters, seed, average_decay, augment
+            (height, width, channels),
+            z_dim,
+            beta1,
+            alpha,
+            smooth,
+            base_filters,
+            seed,
+            average_decay,
+            augment,
+            xla,
+            mixed_precision,
         )
         training_saver = tf.train.Saver(tf.global_variables(), max_to_keep=0)
         generator_saver = tf.train.Saver(net.drawn_with, max_to_keep=0)
@@ -232,20 +248,10 @@ def train(
                     draw()
                 saved_at = monotonic()
                 while epoch < epoch_count and step < step_limit and not interrupts:
-                    for batch in islice(_epoch_batches(get_batches, batch_size, epoch), epoch_step, None):
-                        # A step's random numbers depend on nothing that came before: it can be taken again.
-                        random = np.random.default_rng((seed, STEP_STREAM, step))
-                        z = random_latents(len(batch), z_dim, random, z_distribution)
-                        if flip:
-                            mirrored = random.random((len(batch), 1, 1, 1)) < 0.5
-                            batch = np.where(mirrored, batch[:, :, ::-1], batch)
-                        feed = {
-                            net.input_real: batch,
-                            net.input_z: z,
-                            net.lr_D: learning_rate_D,
-                            net.lr_G: learning_rate_G,
-                        }
-                        values, _ = sess.run([net.values, net.step], feed)
+                    batches = islice(_epoch_batches(get_batches, batch_size, epoch), epoch_step, None)
+                    for batch, feed in made_ahead(_feeds(net, batches, step, seed, z_distribution, flip)):
+                        rates = {net.lr_D: learning_rate_D, net.lr_G: learning_rate_G}
+                        values, _ = sess.run([net.values, net.step], feed | rates)
                         d_loss, g_loss, d_real, d_fake = (float(value) for value in values)
                         if not math.isfinite(d_loss + g_loss):
                             raise TrainingError(_no_number(f"in step {step + 1} a loss"))
@@ -334,6 +340,25 @@ def _epoch_batches(
     if "epoch" in inspect.signature(get_batches).parameters:
         return get_batches(batch_size, epoch=epoch)
     return get_batches(batch_size)
+
+
+def _feeds(
+    net: TrainingGraph,
+    batches: Iterable[np.ndarray],
+    first_step: int,
+    seed: int,
+    z_distribution: str,
+    flip: bool,
+) -> Iterator[tuple[np.ndarray, dict[tf.Tensor, np.ndarray]]]:
+    """Each batch, and what a session is fed for the step on it but for the learning rates."""
+    for step, batch in enumerate(batches, first_step):
+        # A step's random numbers depend on nothing that came before: it can be taken again.
+        random = np.random.default_rng((seed, STEP_STREAM, step))
+        z = random_latents(len(batch), net.input_z.shape[1], random, z_distribution)
+        if flip:
+            mirrored = random.random((len(batch), 1, 1, 1)) < 0.5
+            batch = np.where(mirrored, batch[:, :, ::-1], batch)
+        yield batch, {net.pixels if batch.dtype == np.uint8 else net.input_real: batch, net.input_z: z}
 
 
 @contextmanager

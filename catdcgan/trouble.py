@@ -44,10 +44,10 @@ class Watch:
             )
 
     def pictures(self, step: int, drawn: np.ndarray, real: np.ndarray) -> None:
-        """Compare drawn images with real ones: uint8 (n, s, s, c) and float32 (m, s, s, c) in [-1, 1]."""
+        """Compare drawn images with real ones, both (n, s, s, c): uint8, or float32 in [-1, 1]."""
         if step < GROWN_UP or len(real) < 2:
             return
-        variety, expected = _variety(drawn) / 127.5, _variety(real)
+        variety, expected = _variety(drawn), _variety(real)
         if variety < COLLAPSED * expected:
             self._warn(
                 step,
@@ -64,5 +64,6 @@ class Watch:
 
 
 def _variety(images: np.ndarray) -> float:
-    """How much images differ: the standard deviation of a pixel over the images, on average."""
-    return float(np.std(images, axis=0, dtype=np.float32).mean())
+    """How much images differ: the standard deviation of a pixel, of 2 from black to white, on average."""
+    half_range = 127.5 if images.dtype == np.uint8 else 1.0
+    return float(np.std(images, axis=0, dtype=np.float32).mean()) / half_range

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,14 @@ import pytest
 from PIL import Image
 
 from catdcgan import DataError, Dataset
-from catdcgan.data import IMAGE_SUFFIXES, find_images, load_image, scale_pixels, steps_per_epoch
+from catdcgan.data import (
+    IMAGE_SUFFIXES,
+    find_images,
+    load_image,
+    made_ahead,
+    scale_pixels,
+    steps_per_epoch,
+)
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -424,6 +433,47 @@ def test_batch_size_below_one_is_refused_at_once(batch_size: int) -> None:
     dataset = Dataset.from_array(numbered_images(4))
     with pytest.raises(ValueError, match=f"batch_size must be at least 1, not {batch_size}"):
         dataset.get_batches(batch_size)
+
+
+def test_batches_of_pixels_are_what_the_scaled_ones_are_made_of(cats: np.ndarray) -> None:
+    dataset = Dataset.from_array(cats)
+    pairs = zip(dataset.get_batches(16, epoch=1, scale=False), dataset.get_batches(16, epoch=1), strict=True)
+    for pixels, scaled in pairs:
+        assert pixels.dtype == np.uint8
+        assert np.array_equal(scale_pixels(pixels), scaled)
+
+
+def test_what_is_made_ahead_comes_in_order_and_one_at_a_time() -> None:
+    made: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1, 6):
+            made.append(number)
+            yield number
+
+    taken = []
+    for number in made_ahead(numbers()):
+        taken.append(number)
+        assert len(made) <= number + 1
+    assert taken == [1, 2, 3, 4, 5]
+
+
+def test_what_is_left_early_is_made_no_further() -> None:
+    threads, endless = threading.active_count(), made_ahead(itertools.count(1))
+    assert next(endless) == 1
+    endless.close()
+    assert threading.active_count() == threads
+
+
+def test_an_error_in_making_comes_where_the_item_would_have_come() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    ahead = made_ahead(numbers())
+    assert next(ahead) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(ahead)
 
 
 def test_dataset_stays_usable_when_its_folder_is_gone(tmp_path: Path) -> None:

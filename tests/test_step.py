@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from catdcgan.augment import diff_augment
 from catdcgan.checkpoint import set_variables
 from catdcgan.data import scale_pixels
 from catdcgan.model import model_inputs, model_loss, model_optimizers
+from catdcgan.sample import sampling_output
 from catdcgan.step import TrainingGraph, training_graph
 from catdcgan.tf1 import tf
 
@@ -236,6 +238,100 @@ def test_a_step_is_augmented_alike_whenever_it_is_taken(initial: Values) -> None
                 assert int(sess.run(named["global_step"])) == step + 1
     assert all(np.isfinite(same).all() and len(set(same)) == 1 for same in losses.values())
     assert losses[0][0] != losses[5][0]
+
+
+# Pixels
+
+
+def test_pixels_are_scaled_to_the_range_of_tanh() -> None:
+    net = tiny()
+    pixels = np.arange(256, dtype=np.uint8).repeat(12).reshape(1, 32, 32, 3)
+    with tf.Session(graph=net.step.graph) as sess:
+        scaled = sess.run(net.input_real, {net.pixels: pixels})
+    np.testing.assert_allclose(scaled, scale_pixels(pixels), rtol=0, atol=2e-7)
+
+
+# XLA and mixed precision: what they change in speed shows on a GPU only, what they must not change shows here
+
+
+def first_losses(initial: Values, count: int, **changes: Any) -> tuple[np.ndarray, list[str]]:
+    """Losses of some steps, and the operations that the last of them ran."""
+    net = tiny(augment=["color"], **changes)
+    named = variables(net.step.graph)
+    ran = tf.RunMetadata()
+    with tf.Session(graph=net.step.graph) as sess:
+        set_variables(sess, [(named[name], initial[name]) for name in named])
+        losses = []
+        for images, z in itertools.islice(batches(), count):
+            fetched = sess.run(
+                [net.values, net.step],
+                feed(net, images, z, RATES),
+                tf.RunOptions(output_partition_graphs=True),
+                ran,
+            )
+            losses.append(fetched[0])
+    return np.array(losses), [node.op for graph in ran.partition_graphs for node in graph.node]
+
+
+@pytest.fixture(scope="module")
+def plain_losses(initial: Values) -> np.ndarray:
+    return first_losses(initial, 5)[0]
+
+
+def test_xla_compiles_the_step_and_takes_the_same_one(initial: Values, plain_losses: np.ndarray) -> None:
+    losses, ran = first_losses(initial, 2, xla=True)
+    assert ran.count("_XlaRun") > 10
+    np.testing.assert_allclose(losses, plain_losses[:2], rtol=1e-5)
+
+
+def test_xla_leaves_the_initial_weights_as_the_seed_draws_them() -> None:
+    kernels = []
+    for xla in (False, True):
+        net = tiny(xla=xla)
+        named = variables(net.step.graph)
+        drawn = [named[f"{scope}/dense/kernel"] for scope in ("generator", "discriminator")]
+        with tf.Session(graph=net.step.graph) as sess:
+            sess.run([variable.initializer for variable in drawn])
+            kernels.append(sess.run(drawn))
+    for plain, compiled in zip(*kernels, strict=True):
+        np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=1e-7)
+
+
+def test_mixed_precision_takes_nearly_the_same_steps(initial: Values, plain_losses: np.ndarray) -> None:
+    losses, _ = first_losses(initial, 5, mixed_precision=True)
+    assert not np.array_equal(losses, plain_losses)
+    np.testing.assert_allclose(losses, plain_losses, atol=0.05)
+
+
+def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -> None:
+    products = {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul"}
+    kinds: dict[str, set[str]] = {}
+    net = tiny(mixed_precision=True, average_decay=DECAY)
+    drawing = sampling_output_operations(net)
+    for op in net.step.graph.get_operations():
+        if op.outputs and op not in drawing:
+            kinds.setdefault(op.type, set()).add(op.outputs[0].dtype.base_dtype.name)
+    assert {kind for op in products for kind in kinds[op]} == {"bfloat16"}
+    for op in ("FusedBatchNormV3", "FusedBatchNormGradV3", "LeakyRelu", "BiasAdd", "Log1p", "Tanh"):
+        assert kinds[op] == {"float32"}, op
+    assert {variable.dtype.base_dtype.name for variable in variables(net.step.graph).values()} == {
+        "float32",
+        "int64",
+    }
+    assert {op.outputs[0].dtype.name for op in drawing if op.type in products} == {"float32"}
+
+
+def sampling_output_operations(net: TrainingGraph) -> set[Any]:
+    """The operations of the generator that draws the sample grids."""
+    with net.step.graph.as_default():
+        todo = [sampling_output(net.input_z, 3).op]
+    found = set()
+    while todo:
+        op = todo.pop()
+        if op not in found:
+            found.add(op)
+            todo += [tensor.op for tensor in op.inputs]
+    return found
 
 
 # Finite numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,6 +72,18 @@ def recorded_feeds() -> Iterator[list[Values]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.Session, "run", run)
         yield fed
+
+
+def signals_in_step(step: int, *signals: int) -> dict[str, Any]:
+    """Settings of a run that gets these signals in a step: when its pictures are evaluated."""
+    steps = itertools.count(1)
+
+    def evaluate(_: np.ndarray) -> dict[str, float]:
+        for number in signals if next(steps) == step else ():
+            os.kill(os.getpid(), number)
+        return {}
+
+    return {"evaluate": evaluate, "sample_every_steps": 1}
 
 
 @pytest.fixture
@@ -249,13 +263,13 @@ def test_progress_shows_the_losses_and_the_speed(short: Short) -> None:
 
 
 def test_a_step_trains_d_and_then_g_on_the_same_images_and_latents(cats: np.ndarray, short: Short) -> None:
-    training = [feed for feed in short.feeds if "inputs_real" in feed]
+    training = [feed for feed in short.feeds if "scaled_pixels" in feed]
     assert len(training) == 3, "one session call a step: both networks get the same"
     for feed in training:
         assert feed["learning_rate_D"] == 3e-5
         assert feed["learning_rate_G"] == 4e-5
-        assert len(feed["inputs_real"]) == len(feed["input_z"])
-    images = np.concatenate([feed["inputs_real"] for feed in training])
+        assert len(feed["scaled_pixels"]) == len(feed["input_z"])
+    images = np.concatenate([feed["scaled_pixels"] for feed in training])
     assert np.array_equal(images, np.concatenate([*Dataset.from_array(cats).get_batches(16, epoch=0)]))
     latents = np.concatenate([feed["input_z"] for feed in training])
     assert latents.shape == (40, 8)
@@ -318,25 +332,60 @@ def test_the_graph_is_finalized_before_the_first_step_and_gains_no_op(
 ) -> None:
     graphs, op_counts = [], []
 
-    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
-        for start in range(0, 40, batch_size):
-            graph = tf.get_default_graph()
-            assert graph.finalized
-            graphs.append(graph)
-            op_counts.append(len(graph.get_operations()))
-            yield scale_pixels(cats[start : start + batch_size])
+    def look(_: np.ndarray) -> dict[str, float]:
+        graph = tf.get_default_graph()
+        assert graph.finalized
+        graphs.append(graph)
+        op_counts.append(len(graph.get_operations()))
+        return {}
 
     train_tiny(
         cats,
         tmp_path,
-        get_batches,
+        evaluate=look,
         epoch_count=2,
         sample_every_steps=1,
         save_every_epochs=1,
         average_decay=0.9,
     )
+    assert len(graphs) == 6
     assert all(graph is graphs[0] for graph in graphs)
     assert set(op_counts) == {len(graphs[0].get_operations())}
+
+
+def test_pixels_train_like_their_floats(cats: np.ndarray, short: Short, tmp_path: Path) -> None:
+    get_batches = partial(Dataset.from_array(cats, seed=0).get_batches, scale=False)
+    with recorded_feeds() as feeds:
+        train_tiny(
+            cats, tmp_path, get_batches, learning_rate_D=3e-5, learning_rate_G=4e-5, sample_every_steps=2
+        )
+    assert [feed["pixels"].dtype for feed in feeds if "pixels" in feed] == [np.uint8] * 3
+    assert not any("scaled_pixels" in feed for feed in feeds)
+    np.testing.assert_allclose(read_losses(tmp_path / "models" / HISTORY_NAME), short.losses, rtol=1e-5)
+
+
+def test_a_batch_is_made_while_the_step_on_the_one_before_runs(cats: np.ndarray, tmp_path: Path) -> None:
+    second_made = threading.Event()
+
+    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
+        yield scale_pixels(cats[:batch_size])
+        second_made.set()
+        yield scale_pixels(cats[:batch_size])
+
+    def evaluate(_: np.ndarray) -> dict[str, float]:  # at the end of each step, before the next is begun
+        return {"made": float(second_made.wait(timeout=20))}
+
+    train_tiny(cats, tmp_path, get_batches, evaluate=evaluate, sample_every_steps=1)
+    assert [record["made"] for record in read_history(tmp_path / "models" / HISTORY_NAME)] == [1, 1]
+
+
+def test_an_error_in_making_a_batch_ends_training_as_it_is(cats: np.ndarray, tmp_path: Path) -> None:
+    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
+        yield scale_pixels(cats[:batch_size])
+        raise ZeroDivisionError("in the reader's own code")
+
+    with pytest.raises(ZeroDivisionError, match="in the reader's own code"):
+        train_tiny(cats, tmp_path, get_batches)
 
 
 @pytest.mark.tutorial_bug(14)
@@ -357,7 +406,7 @@ def test_flip_mirrors_about_half_of_the_images_and_leaves_the_callers_array_alon
     batch.flags.writeable = False  # a change in place fails
     with recorded_feeds() as feeds:
         train_tiny(np.zeros((64, 32, 32, 3), np.uint8), tmp_path, lambda batch_size: [batch] * 4, flip=True)
-    fed = [feed["inputs_real"] for feed in feeds if "inputs_real" in feed]
+    fed = [feed["scaled_pixels"] for feed in feeds if "scaled_pixels" in feed]
     assert len(fed) == 4
     mirrored = 0
     for images in fed:
@@ -520,14 +569,8 @@ def test_a_resumed_run_returns_the_losses_and_grids_from_before_too(whole: Run, 
 def test_ctrl_c_finishes_the_step_and_saves(
     cats: np.ndarray, tmp_path: Path, handlers: dict[int, Any]
 ) -> None:
-    def get_batches(batch_size: int, epoch: int) -> Iterator[np.ndarray]:
-        for number in range(3):
-            if (epoch, number) == (1, 1):
-                os.kill(os.getpid(), signal.SIGINT)
-            yield scale_pixels(cats[:batch_size])
-
     with pytest.raises(KeyboardInterrupt):
-        train_tiny(cats, tmp_path, get_batches, epoch_count=3)
+        train_tiny(cats, tmp_path, epoch_count=3, **signals_in_step(5, signal.SIGINT))
     assert steps(numbered(tmp_path / "models")) == [0, 5]
     saved = read(tmp_path / "models" / "model.ckpt-5")
     assert [int(saved[name]) for name in COUNTERS] == [5, 1, 2]
@@ -539,12 +582,8 @@ def test_ctrl_c_finishes_the_step_and_saves(
 def test_sigterm_saves_and_ends_with_the_exit_status_of_a_shell(
     cats: np.ndarray, tmp_path: Path, handlers: dict[int, Any]
 ) -> None:
-    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
-        os.kill(os.getpid(), signal.SIGTERM)
-        yield scale_pixels(cats[:batch_size])
-
     with pytest.raises(SystemExit) as ended:
-        train_tiny(cats, tmp_path, get_batches, epoch_count=9)
+        train_tiny(cats, tmp_path, epoch_count=9, **signals_in_step(1, signal.SIGTERM))
     assert ended.value.code == 143
     assert steps(numbered(tmp_path / "models")) == [0, 1]
     assert {number: signal.getsignal(number) for number in handlers} == handlers
@@ -553,13 +592,8 @@ def test_sigterm_saves_and_ends_with_the_exit_status_of_a_shell(
 def test_a_second_ctrl_c_interrupts_at_once(
     cats: np.ndarray, tmp_path: Path, handlers: dict[int, Any]
 ) -> None:
-    def get_batches(batch_size: int) -> Iterator[np.ndarray]:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        yield scale_pixels(cats[:batch_size])
-
     with pytest.raises(KeyboardInterrupt):
-        train_tiny(cats, tmp_path, get_batches)
+        train_tiny(cats, tmp_path, **signals_in_step(1, signal.SIGINT, signal.SIGINT))
     assert read_history(tmp_path / "models" / HISTORY_NAME) == []
     assert {number: signal.getsignal(number) for number in handlers} == handlers
 
