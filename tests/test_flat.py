@@ -25,8 +25,7 @@ ops = []
 
 def get_batches(batch_size):
     ops.append(len(tf.get_default_graph().get_operations()))
-    for _ in range(100):
-        yield images
+    return [images] * 100
 
 def measure(pictures):
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

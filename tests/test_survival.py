@@ -320,7 +320,7 @@ def test_a_run_killed_at_forty_random_moments_ends_with_the_bits_of_an_unbroken_
             starts.add(step_of(start))
     assert len(places) >= 40
     assert {*places} == {"", *PLACES}
-    assert len(starts) > 15, "the run gets on between the kills"
+    assert len(starts) > 8, "the run gets on between the kills"
 
     epochs = f"--epochs={max(starts) // 2 + 2}"
     for folder in (out, tmp_path / "unbroken"):

@@ -1,0 +1,103 @@
+"""How long training waits for its data: batches made ahead in a thread, beside batches made between steps.
+
+    .venv/bin/python benchmarks/waiting.py
+
+Both ways train for some steps in turn, round after round, on the same drawn cats, with flips. The smaller the
+networks, the larger the share of the data: hence width 8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from turns import print_table
+
+from catdcgan import Dataset, draw_cats
+from catdcgan.data import made_ahead
+
+WARM_UP = 10  # steps
+
+
+def waits_and_steps(
+    dataset: Dataset, made: Callable[[Iterable[Any]], Iterable[Any]], scale: bool, options: argparse.Namespace
+) -> tuple[list[float], list[float]]:
+    """Train, and return the seconds of each wait for a batch, and of each step with its wait."""
+    training = importlib.import_module("catdcgan.train")
+    waits, ends = [], []
+
+    def timed(items: Iterable[Any]) -> Iterator[Any]:
+        iterator = iter(made(items))
+        while True:
+            ends.append(time.perf_counter())
+            item = next(iterator, None)
+            waits.append(time.perf_counter() - ends[-1])
+            if item is None:
+                return
+            yield item
+
+    training.made_ahead = timed
+    with tempfile.TemporaryDirectory() as folder:
+        training.train(
+            epoch_count=options.steps,
+            batch_size=options.batch,
+            z_dim=100,
+            learning_rate_D=2e-4,
+            learning_rate_G=2e-4,
+            beta1=0.5,
+            get_batches=partial(dataset.get_batches, scale=scale),
+            data_shape=dataset.shape,
+            data_image_mode=dataset.image_mode,
+            alpha=0.2,
+            base_filters=options.width,
+            flip=True,
+            step_count=options.steps + WARM_UP,
+            sample_every_steps=0,
+            show_every_epochs=0,
+            model_dir=folder,
+            image_dir=folder,
+            quiet=True,
+        )
+    steps = [end - start for start, end in itertools.pairwise(ends)]
+    return waits[WARM_UP : len(steps)], steps[WARM_UP:]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--width", type=int, default=8, help="of both networks (default 8)")
+    parser.add_argument("--batch", type=int, default=16, help="images in a step (default 16)")
+    parser.add_argument("--steps", type=int, default=60, help="in a round (default 60)")
+    parser.add_argument("--rounds", type=int, default=3, help="of both ways in turn (default 3)")
+    options = parser.parse_args()
+    dataset = Dataset.from_array(draw_cats(options.batch * (options.steps + WARM_UP), 128))
+    ways: dict[str, tuple[Callable[[Iterable[Any]], Iterable[Any]], bool]] = {
+        "made ahead, scaled in the graph": (made_ahead, False),
+        "made between steps, scaled by numpy": (iter, True),
+    }
+    waits: dict[str, list[float]] = {name: [] for name in ways}
+    steps: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(options.rounds):
+        for name, (made, scale) in ways.items():
+            more_waits, more_steps = waits_and_steps(dataset, made, scale, options)
+            waits[name] += more_waits
+            steps[name] += more_steps
+    rows = []
+    for name in ways:
+        step, wait = statistics.median(steps[name]), statistics.median(waits[name])
+        share = sum(waits[name]) / sum(steps[name])
+        rows.append((name, f"{1000 * step:.1f}", f"{1000 * wait:.3f}", f"{share:.2%}"))
+    print_table([f"batches at width {options.width}", "step, ms", "wait, ms", "share of the time"], rows)
+
+
+if __name__ == "__main__":
+    main()
