@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +22,7 @@ from catdcgan.download import download
 from catdcgan.drawn import draw_cats
 from catdcgan.errors import InputError
 from catdcgan.history import HISTORY_NAME, read_losses
-from catdcgan.images import image_grid, plot_losses, save_animation, save_image
+from catdcgan.images import ANIMATION_SUFFIXES, image_grid, plot_losses, save_animation, save_image
 from catdcgan.prepare import REPORT, prepare
 
 # What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
@@ -41,6 +43,7 @@ RECIPES: dict[str, dict[str, object]] = {
     },
 }
 ANIMATION_FRAMES = 100  # at most; more make the file large and the film long
+WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # some two seconds from one cat to the next
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,6 +129,12 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
         f"are few: {','.join(AUGMENTS)}, or some of these",
     )
     add("--z", choices=("uniform", "normal"), default="uniform", help="distribution of the latents")
+    add("--xla", action="store_true", help="compile with XLA: a slower start (not measured on a GPU yet)")
+    add(
+        "--mixed-precision",
+        action="store_true",
+        help="multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU yet)",
+    )
     add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
     add("--save-every-epochs", type=_whole(1), default=5, metavar="N", help="epochs between checkpoints")
     add("--save-every-minutes", type=_positive, default=10, metavar="N", help="and minutes between them")
@@ -139,18 +148,57 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
         "sample",
         help="draw cats with a trained model",
         formatter_class=show_defaults,
-        description="Draw cats with the generator in a checkpoint.",
+        description="Draw cats with the generator in a checkpoint: a grid, single pictures or an animation.",
     )
     add = command.add_argument
     add("--checkpoint", default="models/model.ckpt", metavar="PATH", help="without its endings")
-    add("--count", type=_whole(1), default=64, metavar="N", help="how many pictures")
+    shape = command.add_mutually_exclusive_group()
+    shape.add_argument(
+        "--count",
+        type=_whole(1),
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="how many cats (default: 64)",
+    )
+    shape.add_argument(
+        "--grid",
+        type=_grid,
+        default=argparse.SUPPRESS,
+        metavar="COLUMNSxROWS",
+        help="fill a grid of this shape, such as 8x4 (default: as near to a square as COUNT gets)",
+    )
     add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
+    add(
+        "--truncate",
+        type=_positive,
+        default=argparse.SUPPRESS,
+        metavar="T",
+        help="keep the numbers of the latents within [-T, T]: cats that differ less, of which fewer go wrong "
+        "(default: all that the model was trained with, such as [-1, 1])",
+    )
+    add(
+        "--walk",
+        type=_whole(0),
+        nargs="+",
+        default=argparse.SUPPRESS,
+        metavar=("A", "B"),
+        help="make an animation that turns cat A into cat B, and so on, and back into A; in the grid, the "
+        "first cat is 0 (default: none)",
+    )
+    add(
+        "--frames",
+        type=_whole(1),
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help=f"of --walk, from one cat to the next (default: {WALK_FRAMES})",
+    )
     add(
         "--out",
         type=Path,
-        default=Path("cats.png"),
+        default=argparse.SUPPRESS,
         metavar="PATH",
-        help="a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs",
+        help="a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs, .gif or .webp the "
+        "animation of --walk (default: cats.png, with --walk cats.gif)",
     )
     add(
         "--half-range",
@@ -159,7 +207,7 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
     )
     add("--alpha", type=_fraction, default=0.2, metavar="A", help="as the model was trained with")
     add("--z", choices=("uniform", "normal"), default="uniform", help="as the model was trained with")
-    command.set_defaults(run=_sample)
+    command.set_defaults(run=_sample, refuse=command.error)
 
     command = commands.add_parser(
         "draw",
@@ -242,7 +290,7 @@ def _train(options: argparse.Namespace) -> None:
             options.learning_rate_D,
             options.learning_rate_G,
             options.beta1,
-            dataset.get_batches,
+            partial(dataset.get_batches, scale=False),  # the graph scales
             dataset.shape,
             dataset.image_mode,
             options.alpha,
@@ -266,6 +314,8 @@ def _train(options: argparse.Namespace) -> None:
             event_files=True,
             data_fingerprint=dataset.fingerprint(),
             quiet=options.quiet,
+            xla=options.xla,
+            mixed_precision=options.mixed_precision,
         )
     except (KeyboardInterrupt, SystemExit):
         if (
@@ -290,17 +340,44 @@ def _draw_run(out: Path) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
+    given = vars(options)
+    columns, rows = given.get("grid", (None, None))
+    walk: list[int] = given.get("walk", [])
+    truncate: float | None = given.get("truncate")
+    count: int = columns * rows if columns else given.get("count", 64)
+    out: Path = given.get("out", Path("cats.gif" if walk else "cats.png"))
+    if len(walk) == 1:
+        options.refuse("--walk: name at least two cats")
+    if walk and max(walk) >= count:
+        options.refuse(f"--walk: no cat {max(walk)} among {count}, which are 0 to {count - 1}: raise --count")
+    if walk and out.suffix.lower() not in ANIMATION_SUFFIXES:
+        options.refuse(f"--walk makes an animation: let --out end in .gif or .webp, not {out}")
+    if columns and (walk or not _is_picture(out)):
+        options.refuse("--grid is the shape of one picture: it goes with neither --walk nor a folder")
+    if "frames" in given and not walk:
+        options.refuse("--frames goes with --walk")
+    if truncate and truncate > 1 and options.z == "uniform":
+        options.refuse(f"--truncate: {truncate} is above 1, where uniform latents end")
+
     from catdcgan.checkpoint import read_architecture
-    from catdcgan.sample import random_latents, sample
+    from catdcgan.sample import random_latents, round_walk, sample_one_by_one
 
     z_dim = read_architecture(options.checkpoint).z_dim
-    z = random_latents(options.count, z_dim, options.seed, options.z)
+    z = random_latents(count, z_dim, options.seed, options.z, truncate)
+    if walk:
+        z = round_walk(z[walk], given.get("frames", WALK_FRAMES))
     pixel_range = 0.5 if options.half_range else 1.0
-    _write(sample(options.checkpoint, z, pixel_range, options.alpha), options.out)
+    images = sample_one_by_one(options.checkpoint, z, pixel_range, options.alpha)
+    if walk:
+        bar = tqdm(images, "cats", total=len(z), unit=" images", delay=2)
+        save_animation((image_grid(image[None]) for image in bar), out, WALK_MILLISECONDS)
+        print(f"{len(z)} frames in {out}")
+    else:
+        _write(images, count, out, columns)
 
 
 def _draw(options: argparse.Namespace) -> None:
-    _write(draw_cats(options.count, options.size, options.seed, progress=True), options.out)
+    _write(draw_cats(options.count, options.size, options.seed, progress=True), options.count, options.out)
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -314,15 +391,23 @@ def _prepare(options: argparse.Namespace) -> None:
     print(f"{report.summary()}. Names and reasons: {options.out / REPORT}")
 
 
-def _write(images: np.ndarray, out: Path) -> None:
-    """Write images (n, size, size, channels): a grid if `out` ends like a picture, else one by one."""
-    if Image.registered_extensions().get(out.suffix.lower()) in Image.SAVE:
-        save_image(image_grid(images), out)
-        print(f"{len(images)} cats in {out}")
+def _is_picture(path: Path) -> bool:
+    """Whether a name ends as those of pictures that Pillow can write do."""
+    return Image.registered_extensions().get(path.suffix.lower()) in Image.SAVE
+
+
+def _write(images: Iterable[np.ndarray], count: int, out: Path, columns: int | None = None) -> None:
+    """Write images (size, size, channels): a grid if `out` ends like a picture, else each as it comes."""
+    images = tqdm(images, "cats", total=count, unit=" images", delay=2)
+    if _is_picture(out):
+        save_image(image_grid(np.stack(list(images)), columns=columns), out)
+        print(f"{count} cats in {out}")
         return
-    for number, image in enumerate(tqdm(images, "writing", unit=" images", delay=2)):
+    if out.is_file():
+        raise InputError(f"{out} is a file: name a folder for single pictures, or end it in .png for a grid")
+    for number, image in enumerate(images):
         save_image(image_grid(image[None]), out / f"cat_{number:05d}.png")
-    print(f"{len(images)} cats in {out}{os.sep}")
+    print(f"{count} cats in {out}{os.sep}")
 
 
 def _number(kind: Callable[[str], Number], text: str) -> Number:
@@ -351,6 +436,14 @@ def _image_size(text: str) -> int:
     if number < 32 or number % 16:
         raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16 from 32 up")
     return number
+
+
+def _grid(text: str) -> tuple[int, int]:
+    """Columns and rows, such as 8x4."""
+    shape = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not shape:
+        raise argparse.ArgumentTypeError(f"{text!r} is not COLUMNSxROWS, such as 8x4")
+    return int(shape[1]), int(shape[2])
 
 
 def _positive(text: str) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,25 +77,34 @@ def show_image(image: Image.Image) -> None:
 
 
 def save_animation(
-    files: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str], milliseconds: int = 100
+    pictures: Iterable[Image.Image | str | os.PathLike[str]],
+    path: str | os.PathLike[str],
+    milliseconds: int = 100,
 ) -> None:
     """Join pictures of one size into an endless animation; each is shown for some milliseconds.
 
     One picture at a time is in memory, however many there are. A GIF has 256 colours in each picture and
     counts in hundredths of a second; a WebP is a quarter of its size.
 
+    Args:
+        pictures: files, or pictures as they come, as from a generator.
+        path: the animation.
+        milliseconds: how long each picture is shown.
+
     Raises:
         ValueError: no pictures, or one of another size, or the name does not end in .gif or .webp.
         OSError: a picture cannot be read, or the animation not written; what was there before stays.
     """
-    if not files:
-        raise ValueError("an animation needs at least one picture")
     suffix = Path(path).suffix.lower()
     if suffix not in ANIMATION_SUFFIXES:
         raise ValueError(f"{path}: the name of an animation ends in {' or '.join(ANIMATION_SUFFIXES)}")
     write = _write_gif if suffix == ".gif" else _write_webp
+    frames = _frames(pictures)
+    first = next(frames, None)
+    if not first:
+        raise ValueError("an animation needs at least one picture")
     with whole_or_nothing(path) as partial, partial.open("wb") as stream:
-        write(stream, _frames(files), milliseconds)
+        write(stream, chain([first], frames), milliseconds)
 
 
 def plot_losses(losses: Iterable[tuple[float, float]]) -> Figure:
@@ -128,20 +138,32 @@ def plot_losses(losses: Iterable[tuple[float, float]]) -> Figure:
 # Pillow's own writers of animations keep all frames in memory (GIF, PNG) or all that they packed (WebP).
 
 
-def _frames(files: Sequence[str | os.PathLike[str]]) -> Iterator[Image.Image]:
-    """Read pictures of one size one by one, in mode "L" or "RGB"."""
+def _frames(pictures: Iterable[Image.Image | str | os.PathLike[str]]) -> Iterator[Image.Image]:
+    """Hand out pictures of one size one by one, in mode "L" or "RGB"; a file is read when its turn comes."""
     size = None
-    for file in files:
-        with Image.open(file) as picture:
-            size = size or picture.size
-            if picture.size != size:
-                raise ValueError(
-                    f"{file} has {picture.width} x {picture.height} pixels, and {files[0]} has "
-                    f"{size[0]} x {size[1]}: the pictures of an animation must be of one size"
-                )
-            frame = picture.convert("L" if picture.mode == "L" else "RGB")
-        frame.info.clear()  # such as a transparent colour, which would be written along
+    for number, picture in enumerate(pictures):
+        if isinstance(picture, Image.Image):
+            name = f"picture {number}"
+            frame = _opaque(picture)
+        else:
+            name = os.fspath(picture)
+            with Image.open(picture) as opened:
+                frame = _opaque(opened)
+        if not size:
+            first, size = name, frame.size
+        if frame.size != size:
+            raise ValueError(
+                f"{name} has {frame.width} x {frame.height} pixels, and {first} has "
+                f"{size[0]} x {size[1]}: the pictures of an animation must be of one size"
+            )
         yield frame
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Copy a picture's pixels alone, in mode "L" or "RGB"."""
+    copy = picture.convert("L" if picture.mode == "L" else "RGB")
+    copy.info.clear()  # such as a transparent colour, which would be written along
+    return copy
 
 
 def _write_gif(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: int) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import closing
+from statistics import NormalDist
 
 import numpy as np
 from PIL import Image
@@ -17,7 +20,11 @@ BATCH_SIZE = 64  # pictures drawn at a time
 
 
 def random_latents(
-    count: int, z_dim: int, seed: int | np.random.Generator = 0, distribution: str = "uniform"
+    count: int,
+    z_dim: int,
+    seed: int | np.random.Generator = 0,
+    distribution: str = "uniform",
+    truncate: float | None = None,
 ) -> np.ndarray:
     """Draw latents (count, z_dim), float32; the same seed gives the same ones.
 
@@ -26,21 +33,55 @@ def random_latents(
         z_dim: length of a latent.
         seed: a number, or a generator to draw from.
         distribution: "uniform" in [-1, 1], as in the article, or the standard "normal".
+        truncate: keep the latents' numbers within [-truncate, truncate]: the cats differ less and fewer go
+            wrong (the truncation trick of Brock et al. 2019, arXiv:1809.11096). They are distributed as if
+            numbers outside were drawn again, but the smaller the bound, the nearer each number of the same
+            seed comes to 0: so the cats of one seed are related.
 
     Raises:
-        ValueError: another distribution.
+        ValueError: another distribution, or `truncate` is not above 0, or above 1 for uniform latents.
     """
+    limit = 1 if distribution == "uniform" else float("inf")
+    if truncate is not None and not 0 < truncate <= limit:
+        raise ValueError(f"{distribution} latents are truncated above 0, at most at {limit}: not {truncate}")
     random = np.random.default_rng(seed)
     if distribution == "uniform":
-        return random.uniform(-1, 1, (count, z_dim)).astype(np.float32)
+        bound = truncate or 1
+        return random.uniform(-bound, bound, (count, z_dim)).astype(np.float32)
     if distribution == "normal":
-        return random.standard_normal((count, z_dim)).astype(np.float32)
+        z = random.standard_normal((count, z_dim))
+        return (_truncated(z, truncate) if truncate else z).astype(np.float32)
     raise ValueError(f'latents are "uniform" or "normal", not "{distribution}"')
+
+
+def _truncated(z: np.ndarray, bound: float) -> np.ndarray:
+    """Map numbers of the standard normal distribution to those of its part within [-bound, bound].
+
+    Each keeps its quantile, so that it depends on no other number, as it would if some were drawn again.
+    """
+    normal = NormalDist()
+    low, high = normal.cdf(-bound), normal.cdf(bound)
+    squeeze = np.vectorize(lambda number: normal.inv_cdf(low + (high - low) * normal.cdf(number)), [float])
+    return np.asarray(squeeze(z))
 
 
 def interpolate(start: np.ndarray, end: np.ndarray, count: int) -> np.ndarray:
     """Walk from one latent (z_dim,) to another in a straight line: (count, z_dim), both ends included."""
     return np.linspace(start, end, count, dtype=np.float32)
+
+
+def round_walk(stops: np.ndarray, count: int) -> np.ndarray:
+    """Walk from each latent to the next in `count` steps, and from the last to the first, to loop for ever.
+
+    Args:
+        stops: latents (n, z_dim).
+        count: steps from one to the next.
+
+    Returns:
+        Latents (n * count, z_dim); number i * count is stop i.
+    """
+    ways = zip(stops, np.roll(stops, -1, axis=0), strict=True)
+    return np.concatenate([interpolate(start, end, count + 1)[:-1] for start, end in ways])
 
 
 def sample(
@@ -63,23 +104,35 @@ def sample(
         CheckpointError: the checkpoint is absent, damaged or not a generator of this program.
         ValueError: `z` has another length than the generator's latents.
     """
+    images = sample_one_by_one(checkpoint, z, pixel_range, alpha)
+    return np.stack(list(tqdm(images, "drawing", total=len(z), unit=" images", delay=2)))
+
+
+def sample_one_by_one(
+    checkpoint: str | os.PathLike[str], z: np.ndarray, pixel_range: float = 1.0, alpha: float = 0.2
+) -> Iterator[np.ndarray]:
+    """Draw as `sample` does, but hand out image by image, so that ten thousand need no more memory than few.
+
+    Yields:
+        uint8 images (height, width, channels).
+
+    Raises:
+        CheckpointError, ValueError: as `sample`, before the first image.
+    """
     z_dim, base_filters, image_size, channels = read_architecture(checkpoint)
     if z.shape[1:] != (z_dim,):
         raise ValueError(f"{checkpoint} takes latents (n, {z_dim}), not {z.shape}")
-    with tf.Graph().as_default():
+    with tf.Graph().as_default() as graph:
         input_z = tf.placeholder(tf.float32, (None, z_dim), name="input_z")
         # This call makes the variables, the next one the graph that draws with them.
         generator(input_z, channels, base_filters=base_filters, image_size=image_size)
         images = sampling_output(input_z, channels, alpha)
-        with tf.Session() as sess:
-            restore(sess, checkpoint, tf.global_variables("generator"))
-            starts = range(0, len(z), BATCH_SIZE)
-            return np.concatenate(
-                [
-                    to_pixels(sess.run(images, {input_z: z[start : start + BATCH_SIZE]}), pixel_range)
-                    for start in tqdm(starts, "drawing", unit="batch", delay=2)
-                ]
-            )
+        variables = tf.global_variables("generator")
+    # Neither graph nor session is the default one while the caller has the word.
+    with closing(tf.Session(graph=graph)) as sess:
+        restore(sess, checkpoint, variables)
+        for start in range(0, len(z), BATCH_SIZE):
+            yield from to_pixels(sess.run(images, {input_z: z[start : start + BATCH_SIZE]}), pixel_range)
 
 
 def sampling_output(input_z: tf.Tensor, out_channel_dim: int, alpha: float = 0.2) -> tf.Tensor:

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from catdcgan import __version__, draw_cats, random_latents, read_losses, sample
 from catdcgan.augment import POLICIES
@@ -30,10 +31,23 @@ OPTIONS = {
     "train": [
         *("data", "out", "resume", "recipe", "epochs", "steps", "batch-size", "base-filters", "size", "mode"),
         *("z-dim", "learning-rate-D", "learning-rate-G", "beta1", "alpha", "smooth", "flip", "average-decay"),
-        *("augment", "z", "seed", "save-every-epochs", "save-every-minutes", "keep-checkpoints", "quiet"),
+        *(
+            "augment",
+            "z",
+            "xla",
+            "mixed-precision",
+            "seed",
+            "save-every-epochs",
+            "save-every-minutes",
+            "keep-checkpoints",
+            "quiet",
+        ),
         *("sample-every-steps", "drawn-count"),
     ],
-    "sample": ["checkpoint", "count", "seed", "out", "half-range", "alpha", "z"],
+    "sample": [
+        *("checkpoint", "count", "grid", "seed", "truncate", "walk", "frames", "out", "half-range", "alpha"),
+        "z",
+    ],
     "draw": ["count", "size", "seed", "out"],
     "download": ["out", "sha256"],
     "prepare": ["out", "size", "keep-outliers"],
@@ -238,10 +252,13 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
     options += " --learning-rate-D=0.001 --learning-rate-G=0.002 --beta1=0.3 --alpha=0.4 --smooth=0.25 --flip"
     options += " --average-decay=0.9 --seed=6 --save-every-epochs=8 --sample-every-steps=12 --drawn-count=4"
     options += " --augment=cutout,color --z=normal --save-every-minutes=3 --keep-checkpoints=2 --quiet"
+    options += " --xla --mixed-precision"
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.ckpt.index").touch()  # something to resume
     assert main(["train", "--data=drawn", f"--out={tmp_path}", *options.split()]) == 0
-    dataset = settings.pop("get_batches").__self__
+    get_batches = settings.pop("get_batches")
+    dataset = get_batches.func.__self__
+    assert next(get_batches(1)).dtype == np.uint8  # the graph scales
     assert np.array_equal(dataset.images, draw_cats(4, 48, seed=6, mode="L"))
     assert dataset.seed == 6
     assert settings == {
@@ -275,6 +292,8 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
         "event_files": True,
         "data_fingerprint": dataset.fingerprint(),
         "quiet": True,
+        "xla": True,
+        "mixed_precision": True,
     }
 
 
@@ -335,14 +354,102 @@ def test_sample_draws_in_the_range_and_with_the_slope_that_the_model_was_trained
 ) -> None:
     given = []
 
-    def draw(checkpoint: Path, z: np.ndarray, pixel_range: float, alpha: float) -> np.ndarray:
+    def draw(checkpoint: Path, z: np.ndarray, pixel_range: float, alpha: float) -> Iterator[np.ndarray]:
         given.append((pixel_range, alpha))
-        return np.zeros((len(z), 32, 32, 3), np.uint8)
+        yield from np.zeros((len(z), 32, 32, 3), np.uint8)
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample", draw)
+    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample_one_by_one", draw)
     checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "cats.png"
     assert main(["sample", f"--checkpoint={checkpoint}", "--count=1", f"--out={out}", *option]) == 0
     assert given == [(pixel_range, alpha)]
+
+
+def test_sample_writes_single_pictures_as_they_come_so_that_memory_holds_few(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "cats"
+
+    def draw(checkpoint: Path, z: np.ndarray, *_: float) -> Iterator[np.ndarray]:
+        for number in range(len(z)):
+            assert len(list(out.glob("*"))) == number
+            yield np.zeros((32, 32, 3), np.uint8)
+
+    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample_one_by_one", draw)
+    checkpoint = trained / "models" / "model.ckpt"
+    assert main(["sample", f"--checkpoint={checkpoint}", "--count=99", f"--out={out}"]) == 0
+    assert len(list(out.iterdir())) == 99
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(4, 2), (1, 3)])
+def test_sample_fills_a_grid_of_the_shape_asked_for(
+    columns: int, rows: int, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "cats.png"
+    assert main(["sample", f"--checkpoint={checkpoint}", f"--grid={columns}x{rows}", f"--out={out}"]) == 0
+    count = columns * rows
+    expected = image_grid(sample(checkpoint, random_latents(count, 8, seed=0)), columns=columns)
+    assert expected.size == (columns * 32, rows * 32)
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(expected))
+    assert capsys.readouterr().out == f"{count} cats in {out}\n"
+
+
+@pytest.fixture
+def latents(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The latents that the command line would have drawn: each becomes a picture of one colour."""
+    given: list[np.ndarray] = []
+
+    def draw(checkpoint: Path, z: np.ndarray, *_: float) -> Iterator[np.ndarray]:
+        given.append(z)
+        for number in range(len(z)):
+            yield np.full((32, 32, 3), 20 * number, np.uint8)
+
+    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample_one_by_one", draw)
+    return given
+
+
+@pytest.mark.parametrize(
+    ("z", "option", "bound"),
+    [
+        ("uniform", [], None),
+        ("normal", [], None),
+        ("uniform", ["--truncate=0.25"], 0.25),
+        ("normal", ["--truncate=0.25"], 0.25),
+        ("normal", ["--truncate=2"], 2),
+    ],
+)
+def test_sample_truncates_the_latents_if_asked_to(
+    z: str, option: list[str], bound: float | None, latents: list[np.ndarray], trained: Path, tmp_path: Path
+) -> None:
+    arguments = ["--count=3", "--seed=4", f"--z={z}", f"--out={tmp_path / 'cats.png'}", *option]
+    assert main(["sample", f"--checkpoint={trained / 'models' / 'model.ckpt'}", *arguments]) == 0
+    assert np.array_equal(latents[0], random_latents(3, 8, 4, z, bound))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("new/walk.gif", "GIF"), ("walk.WEBP", "WEBP")])
+def test_sample_walks_from_cat_to_cat_and_back(
+    name: str, kind: str, latents: list[np.ndarray], trained: Path, tmp_path: Path
+) -> None:
+    checkpoint, out = trained / "models" / "model.ckpt", tmp_path / name
+    arguments = ["--count=9", "--seed=2", "--truncate=0.5", "--walk", "1", "8", "4", "--frames=2"]
+    assert main(["sample", f"--checkpoint={checkpoint}", *arguments, f"--out={out}"]) == 0
+    z = random_latents(9, 8, seed=2, truncate=0.5)
+    ways = [z[1], (z[1] + z[8]) / 2, z[8], (z[8] + z[4]) / 2, z[4], (z[4] + z[1]) / 2]
+    assert np.allclose(latents[0], ways, atol=1e-6)
+    with Image.open(out) as film:
+        assert (film.format, film.size, film.info["loop"]) == (kind, (32, 32), 0)
+        frames = [np.asarray(frame.convert("L")).mean() for frame in ImageSequence.Iterator(film)]
+    assert np.allclose(frames, [0, 20, 40, 60, 80, 100], atol=3)
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_sample_walks_slowly_into_cats_gif_by_itself(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = trained / "models" / "model.ckpt"
+    assert main(["sample", f"--checkpoint={checkpoint}", "--walk", "3", "63"]) == 0
+    assert capsys.readouterr().out == "60 frames in cats.gif\n"
+    assert list(files(tmp_path)) == ["cats.gif"]
 
 
 def test_sample_as_a_command_prints_one_line_and_no_banner_of_tensorflow(
@@ -351,7 +458,7 @@ def test_sample_as_a_command_prints_one_line_and_no_banner_of_tensorflow(
     done = subprocess.run(
         command("sample", f"--checkpoint={trained / 'models' / 'model.ckpt'}", "--count=4"),
         cwd=tmp_path,
-        env=environment(),
+        env=environment() | {"TQDM_DISABLE": "1"},  # on a busy machine there may be something to wait for
         capture_output=True,
         text=True,
     )
@@ -478,6 +585,22 @@ def test_draw_prepare_and_download_do_without_tensorflow(tmp_path: Path) -> None
         ("train --data=drawn --out=x --z=cauchy", "--z: invalid choice: 'cauchy'"),
         ("train --data=drawn --out=x --recipe=best", "--recipe: invalid choice: 'best'"),
         ("sample --count=0", "--count: 0 is below 1"),
+        ("sample --count=4 --grid=2x2", "--grid: not allowed with argument --count"),
+        ("sample --grid=8", "--grid: '8' is not COLUMNSxROWS, such as 8x4"),
+        ("sample --grid=0x4", "--grid: '0x4' is not COLUMNSxROWS, such as 8x4"),
+        ("sample --grid=2x2 --out=cats", "--grid is the shape of one picture"),
+        ("sample --grid=2x2 --out=cats.gif --walk 0 1", "--grid is the shape of one picture"),
+        ("sample --truncate=0", "--truncate: 0 is not above 0"),
+        ("sample --truncate=2", "--truncate: 2.0 is above 1, where uniform latents end"),
+        ("sample --walk", "--walk: expected at least one argument"),
+        ("sample --walk 3", "--walk: name at least two cats"),
+        ("sample --walk 3 -1", "--walk: -1 is below 0"),
+        ("sample --walk 3 64", "--walk: no cat 64 among 64, which are 0 to 63: raise --count"),
+        ("sample --walk 5 0 --count=5", "--walk: no cat 5 among 5, which are 0 to 4"),
+        ("sample --walk 0 1 --out=cats.png", "let --out end in .gif or .webp, not cats.png"),
+        ("sample --walk 0 1 --out=cats", "let --out end in .gif or .webp, not cats"),
+        ("sample --walk 0 1 --frames=0", "--frames: 0 is below 1"),
+        ("sample --frames=3", "--frames goes with --walk"),
         ("draw --out=x --count=-3", "--count: -3 is below 1"),
         ("draw --out=x --size=15", "--size: 15 is below 16"),
     ],
@@ -535,7 +658,9 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("sample --checkpoint=run/model.ckpt", "no checkpoint run/model.ckpt"),
         ("sample --checkpoint=run/models/damaged", "damaged"),
         ("sample --checkpoint=run/models/truncated", "damaged"),
-        ("sample --checkpoint=run/models/model.ckpt --count=1 --out=a-file", "a-file"),
+        ("sample --checkpoint=run/models/model.ckpt --count=1 --out=a-file", "a-file is a file: name"),
+        ("sample --checkpoint=run/models/truncated --walk 0 1 --out=new/cats.gif", "damaged"),
+        ("sample --checkpoint=run/models/model.ckpt --walk 0 1 --out=a-file/cats.gif", "a-file"),
         ("sample --checkpoint=run/models/model.ckpt --count=1 --out=a-file/cats.png", "a-file"),
         ("draw --count=1 --size=32 --out=a-file", "a-file"),
         ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),

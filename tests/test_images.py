@@ -210,6 +210,23 @@ def test_animation_holds_every_picture_in_order_at_its_pace_for_ever(
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animation_takes_pictures_in_memory_as_they_come(
+    suffix: str, steps: list[Path], tmp_path: Path
+) -> None:
+    save_animation(steps, tmp_path / f"files{suffix}")
+    pictures = [plain(colour) for colour in COLOURS]
+    pictures[1].info["transparency"] = 0  # of no concern, and not to be lost
+    save_animation((picture for picture in pictures), tmp_path / f"pictures{suffix}")
+    assert (tmp_path / f"pictures{suffix}").read_bytes() == (tmp_path / f"files{suffix}").read_bytes()
+    assert pictures[1].info == {"transparency": 0}
+    assert pictures[1].getpixel((0, 0)) == COLOURS[1]
+    wrong = iter([plain(COLOURS[0]), plain(COLOURS[0], (16, 8))])
+    with pytest.raises(ValueError, match=r"picture 1 has 16 x 8 pixels, and picture 0 has 16 x 16"):
+        save_animation(wrong, tmp_path / f"wrong{suffix}")
+    assert not (tmp_path / f"wrong{suffix}").exists()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_animation_looks_like_its_pictures(suffix: str, mode: str, cats: np.ndarray, tmp_path: Path) -> None:
     grids = [image_grid(cats[start : start + 12], mode) for start in (0, 12, 24)]  # 128 x 96, not square
@@ -320,7 +337,7 @@ def test_damaged_picture_leaves_no_animation(suffix: str, steps: list[Path], tmp
 
 def test_animation_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one picture"):
-        save_animation([], tmp_path / "cats.gif")
+        save_animation(iter([]), tmp_path / "new" / "cats.gif")
     assert files_in(tmp_path) == []
 
 

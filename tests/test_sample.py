@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from catdcgan import (
     show_generator_output,
 )
 from catdcgan.images import to_pixels
-from catdcgan.sample import BATCH_SIZE, sampling_output
+from catdcgan.sample import BATCH_SIZE, round_walk, sample_one_by_one, sampling_output
 from catdcgan.tf1 import tf
 
 Z_DIM = 8
@@ -118,6 +119,56 @@ def test_walk_between_two_latents_is_even_and_includes_both_ends(count: int) -> 
     assert np.allclose(np.diff(walk, axis=0), (end - start) / (count - 1), atol=1e-6)
 
 
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_truncated_latents_are_nearer_to_zero_and_those_of_the_same_cats(distribution: str) -> None:
+    whole = random_latents(50, 100, 3, distribution)
+    outer = whole
+    for bound in (1, 0.5, 0.1):
+        inner = random_latents(50, 100, 3, distribution, truncate=bound)
+        assert inner.dtype == np.float32
+        assert np.abs(inner).max() <= np.float32(bound)
+        assert np.abs(inner).max() > 0.99 * bound
+        assert np.array_equal(np.argsort(inner, axis=None), np.argsort(whole, axis=None))
+        assert (np.abs(inner) <= np.abs(outer)).all()
+        assert np.array_equal(random_latents(9, 100, 3, distribution, bound), inner[:9])
+        outer = inner
+    loose = random_latents(50, 100, 3, distribution, truncate=1 if distribution == "uniform" else 30)
+    assert np.allclose(loose, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("bound", [0.3, 1, 2.5])
+def test_truncated_normal_latents_are_distributed_as_if_the_outer_were_drawn_again(bound: float) -> None:
+    drawn = random_latents(2000, 100, 1, "normal")
+    kept = np.sort(drawn[np.abs(drawn) <= bound])
+    squeezed = np.sort(random_latents(2000, 100, 2, "normal", truncate=bound), axis=None)
+    shares = np.linspace(0, 1, 21)
+    assert np.allclose(np.quantile(kept, shares), np.quantile(squeezed, shares), atol=0.02 * bound)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "bound"),
+    [("uniform", 0), ("uniform", -0.5), ("uniform", 1.01), ("normal", 0), ("normal", float("nan"))],
+)
+def test_bound_that_truncates_no_latents_is_refused(distribution: str, bound: float) -> None:
+    with pytest.raises(ValueError, match=rf"{distribution} latents are truncated above 0.* not {bound}"):
+        random_latents(2, 8, 0, distribution, bound)
+
+
+@pytest.mark.parametrize(("stops", "count"), [(2, 1), (2, 5), (3, 4)])
+def test_walk_visits_each_latent_in_turn_at_an_even_pace_and_ends_before_it_began(
+    stops: int, count: int
+) -> None:
+    z = random_latents(stops, 100)
+    walk = round_walk(z, count)
+    assert walk.shape == (stops * count, 100)
+    assert walk.dtype == np.float32
+    assert np.array_equal(walk[::count], z)
+    closed = np.concatenate([walk, walk[:1]])
+    for stop, end in enumerate([*z[1:], z[0]]):
+        steps = np.diff(closed[stop * count : (stop + 1) * count + 1], axis=0)
+        assert np.allclose(steps, (end - z[stop]) / count, atol=1e-6)
+
+
 # --- from a checkpoint -------------------------------------------------------------------------------------
 
 
@@ -180,6 +231,37 @@ def test_latents_of_another_length_are_refused_with_both_lengths(shape: tuple[in
 def test_sampling_leaves_the_users_own_graph_alone(model: Path) -> None:
     with tf.Graph().as_default() as graph:
         sample(model, random_latents(1, Z_DIM))
+        assert graph.get_operations() == []
+
+
+def test_images_come_one_by_one_from_one_restored_generator_a_batch_at_a_time(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def count(images: np.ndarray, pixel_range: float) -> np.ndarray:
+        drawn.append(len(images))
+        return to_pixels(images, pixel_range)
+
+    z = random_latents(2 * BATCH_SIZE + 3, Z_DIM)
+    expected = sample(model, z, pixel_range=0.5)
+    for file in model.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "to_pixels", count)
+    images = sample_one_by_one(tmp_path / "model.ckpt", z, pixel_range=0.5)
+    first = next(images)
+    assert drawn == [BATCH_SIZE]
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert np.array_equal([first, *images], expected)
+    assert drawn == [BATCH_SIZE, BATCH_SIZE, 3]
+
+
+def test_user_has_his_own_graph_and_session_between_two_images(model: Path) -> None:
+    with tf.Graph().as_default() as graph, tf.Session() as sess:
+        for _ in sample_one_by_one(model, random_latents(2, Z_DIM)):
+            assert tf.get_default_graph() is graph
+            assert tf.get_default_session() is sess
         assert graph.get_operations() == []
 
 

@@ -1,0 +1,239 @@
+"""How good the cats of a checkpoint are, in figures beside those of real photos, and in sheets to look at.
+
+    .venv/bin/pip install -c constraints.txt -e '.[benchmark]'
+    .venv/bin/python benchmarks/quality.py models/model.ckpt --data FOLDER --sheet s.png --neighbours n.png
+    .venv/bin/python benchmarks/quality.py runs/001/models/model.ckpt-* --data FOLDER    # the best of a run
+
+In place of a checkpoint a folder of pictures can be given.
+
+- faces: share of the pictures in which OpenCV's cascade of cat faces finds one, and its standard error. It
+  finds more in soft pictures than in sharp ones: a rate above that of photos does not mean better cats.
+- variety: mean distance of two pictures, in gray levels. Lower than that of photos: they are less different.
+- closest: the distance between the two most alike of the first 64, after what they differ in brightness and
+  contrast; their numbers follow. For photos, the median over sets of 64. Far lower: two cats are the same.
+- pattern: power at the frequencies of patterns that repeat every 2, 4 and 8 pixels, such as the checkerboards
+  of transposed convolutions (Odena et al. 2016, doi:10.23915/distill.00003), in multiples of the power at the
+  frequencies around. Photos have 1, noise and blur do not change it.
+- colour: mean of red, green and blue, and their standard deviation, in gray levels.
+- nearest: median distance of a picture to the one most like it among the photos of --data, mirrored or not;
+  for the photos, to the one among the others. Much lower than that of photos: it may copy.
+- copies: share of the pictures whose nearest photo is less than half as far as the mean of the 50 nearest, as
+  Carlini et al. 2023 tell copies (arXiv:2301.13188), and the lowest such ratio. Of photos copied with noise,
+  blur or other brightness all are below one half; moved by 4 of 128 pixels, six in seven; 1 or 2 % of the
+  photos themselves are: they show a cat that another photo shows a second later.
+
+FID and KID need networks that these programs download when first run (neither could be, where this was
+written). 10,000 pictures against all photos; such a figure compares only with one of equally many.
+
+    catdcgan sample --count 10000 --out samples/
+    pip install torch-fidelity && fidelity --fid --kid --input1 samples/ --input2 FOLDER    # --cpu or --gpu 0
+    pip install clean-fid && python -c "from cleanfid import fid; print(fid.compute_fid('samples', 'FOLDER'))"
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from catdcgan import Dataset, image_grid, random_latents, read_architecture, sample, save_image
+from catdcgan.checkpoint import ENDINGS
+
+SIDE = 16  # pictures are compared at this size, at which faces count and hairs do not, nor some pixels off
+ALIKE = 64  # no two of so many may look the same
+COPY = 0.5  # of the mean distance to the 50 nearest
+
+
+class Neighbours(NamedTuple):
+    """The photos most like each of n pictures, the nearest first."""
+
+    distance: np.ndarray  # (n, k)
+    number: np.ndarray  # (n, k), of the photo
+    mirrored: np.ndarray  # (n, k), whether it is the photo's mirror image that is so near
+
+
+def faces_found(images: np.ndarray) -> np.ndarray:
+    """Tell in which of the uint8 images (n, size, size, 3) OpenCV finds a cat's face: bool (n,)."""
+    import cv2  # here, so that the rest can be tested without it
+
+    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalcatface_extended.xml")
+
+    def found(image: np.ndarray) -> bool:
+        gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (192, 192))
+        gray = cv2.equalizeHist(cv2.copyMakeBorder(gray, 48, 48, 48, 48, cv2.BORDER_REPLICATE))
+        return len(cascade.detectMultiScale(gray, 1.05, 3, minSize=(96, 96))) > 0
+
+    return np.array([found(image) for image in images])
+
+
+def shrink(images: np.ndarray) -> np.ndarray:
+    """Average uint8 images (n, size, size, 3) over squares: float32 (n, SIDE * SIDE * 3)."""
+    box = Image.Resampling.BOX
+    small = [np.asarray(Image.fromarray(image).resize((SIDE, SIDE), box)) for image in images]
+    return np.array(small, np.float32).reshape(len(images), -1)
+
+
+def normalize(vectors: np.ndarray) -> np.ndarray:
+    """Bring each vector (n, d) to mean 0 and standard deviation 1; a constant one to 0."""
+    centred = vectors - vectors.mean(1, keepdims=True)
+    return centred / np.maximum(centred.std(1, keepdims=True), 1e-6)
+
+
+def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Root mean square difference of each of (n, d) to each of (m, d) vectors: (n, m)."""
+    squares = (one**2).mean(1)[:, None] + (other**2).mean(1) - one @ other.T * (2 / one.shape[1])
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def variety(images: np.ndarray) -> float:
+    """Mean distance of two different images of (n, size, size, 3), in gray levels."""
+    vectors = shrink(images)
+    return float(distances(vectors, vectors).sum() / (len(images) * (len(images) - 1)))
+
+
+def closest_pair(images: np.ndarray) -> tuple[float, int, int]:
+    """The distance of the two most alike of images (n, size, size, 3), and their numbers."""
+    vectors = normalize(shrink(images))
+    apart = distances(vectors, vectors)
+    apart[np.tril_indices(len(images))] = np.inf
+    one, other = divmod(int(apart.argmin()), len(images))
+    return float(apart[one, other]), one, other
+
+
+def grid_pattern(images: np.ndarray) -> tuple[float, float, float]:
+    """How strong patterns with periods of 2, 4 and 8 pixels are in images (n, size, size, 3), size >= 32.
+
+    Power at the frequencies of each period, none of which a shorter one has, divided by the geometric mean of
+    the power around, and averaged over them. A window fades the borders out: their jump has every frequency.
+    """
+    size = images.shape[1]
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    power = np.zeros((size, size))
+    for start in range(0, len(images), 64):
+        gray = images[start : start + 64] @ np.array([0.299, 0.587, 0.114], np.float32)
+        gray -= gray.mean((1, 2), keepdims=True)
+        power += (np.abs(np.fft.fft2(gray * window * window[:, None])) ** 2).sum(0)
+    reach = min(6, size // 8 - 1)  # short of the next such frequency
+    offsets = np.arange(-reach, reach + 1)
+    around = np.maximum(abs(offsets), abs(offsets[:, None])) > 2  # the window blurs a peak over 2
+
+    def strength(period: int) -> float:
+        unit, ratios = size // period, []
+        for row in range(period):
+            for column in range(period):
+                if row % 2 or column % 2:
+                    place = np.ix_((row * unit + offsets) % size, (column * unit + offsets) % size)
+                    background = np.exp(np.log(power[place][around] + 1e-9).mean())
+                    ratios.append(power[row * unit, column * unit] / background)
+        return float(np.mean(ratios))
+
+    return strength(2), strength(4), strength(8)
+
+
+def find_neighbours(images: np.ndarray, photos: np.ndarray, count: int) -> Neighbours:
+    """Find the `count` photos most like each image, mirrored or not; both are uint8 (., size, size, 3)."""
+    vectors, straight, mirror = (normalize(shrink(x)) for x in (images, photos, photos[:, :, ::-1]))
+    parts = []
+    for start in range(0, len(images), 256):  # some megabytes at a time
+        both = np.stack([distances(vectors[start : start + 256], each) for each in (straight, mirror)])
+        nearer = both.min(0)
+        order = np.argsort(nearer, 1)[:, :count]
+        taken = (np.take_along_axis(each, order, 1) for each in (nearer, both[1] < both[0]))
+        parts.append((next(taken), order, next(taken)))
+    return Neighbours(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def copy_ratio(near: Neighbours) -> np.ndarray:
+    """The distance to the nearest photo as a part of the mean to all that were found: (n,)."""
+    return near.distance[:, 0] / near.distance.mean(1)
+
+
+def neighbour_sheet(images: np.ndarray, photos: np.ndarray, near: Neighbours) -> Image.Image:
+    """Draw each image and the 3 photos nearest to it: two such fours in a row."""
+    cells = []
+    for number, image in enumerate(images):
+        cells.append(image)
+        for photo, mirrored in zip(near.number[number, :3], near.mirrored[number, :3], strict=True):
+            cells.append(photos[photo][:, ::-1] if mirrored else photos[photo])
+    return image_grid(np.stack(cells), columns=8)
+
+
+def measure(images: np.ndarray, closest: str, near: Neighbours | None) -> str:
+    """Measure some pictures: their row of the table."""
+    found = faces_found(images).mean()
+    error = np.sqrt(found * (1 - found) / len(images))
+    pattern = " ".join(f"{strength:5.1f}" for strength in grid_pattern(images))
+    mean, deviation = (f(images, axis=(0, 1, 2)) for f in (np.mean, np.std))
+    colour = " ".join(f"{level:3.0f}" for level in (*mean, *deviation))
+    text = f"{found:.3f} ± {error:.3f} {variety(images):8.1f}  {closest:<15}{pattern}   {colour}"
+    if near is None:
+        return text
+    ratio = copy_ratio(near)
+    copies = f"{np.mean(ratio < COPY):.3f} ({ratio.min():.2f})"
+    return f"{text}    {np.median(near.distance[:, 0]):.2f}    {copies}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("models", nargs="+", metavar="CKPT", help="checkpoint, or folder of pictures")
+    add("--data", metavar="FOLDER", help="the photos trained on; a cache is written into it, as in training")
+    add("--count", type=int, default=1000, help="pictures of each (default 1000)")
+    add("--seed", type=int, default=0, help="of the latents (default 0)")
+    add("--z", choices=("uniform", "normal"), default="uniform", help="as trained with (default uniform)")
+    add("--sheet", metavar="FILE", help="make a picture of the first 256, of one CKPT")
+    add(
+        "--neighbours", metavar="FILE", help="make a picture of the first 16 and the 3 photos nearest to each"
+    )
+    options = parser.parse_args()
+    # A shell's * finds both files of a checkpoint: their common name is what is meant.
+    names = list(
+        dict.fromkeys(name.removesuffix(ENDINGS[0]).removesuffix(ENDINGS[1]) for name in options.models)
+    )
+    if (options.sheet or options.neighbours) and len(names) > 1:
+        parser.error("--sheet and --neighbours are pictures of one CKPT")
+    if options.neighbours and not options.data:
+        parser.error("--neighbours needs --data")
+    if options.count < ALIKE:
+        parser.error(f"--count is below {ALIKE}")
+    sizes = [read_architecture(name).image_size for name in names if not Path(name).is_dir()]
+
+    def read(name: str) -> np.ndarray:
+        if Path(name).is_dir():
+            return Dataset(name, size=(sizes or [128])[0]).images
+        latents = random_latents(options.count, read_architecture(name).z_dim, options.seed, options.z)
+        images = sample(name, latents)
+        return images.repeat(3 // images.shape[-1], axis=-1)  # gray as colour
+
+    width = max(map(len, names))
+    print(
+        " " * width,
+        "faces          variety  closest        pattern 2, 4, 8     colour: mean  deviation",
+        end="",
+    )
+    print("  nearest  copies" if options.data else "")
+    if options.data:
+        photos = read(options.data)
+        some = photos[np.random.default_rng(0).permutation(len(photos))[: options.count]]
+        others = find_neighbours(some, photos, 51)
+        others = Neighbours(*(part[:, 1:] for part in others))  # the first is the photo itself
+        sets = np.array_split(some, max(1, len(some) // ALIKE))
+        closest = np.median([closest_pair(images)[0] for images in sets])
+        print(f"{'photos':<{width}}", measure(some, f"{closest:.2f}", others), flush=True)
+    for name in names:
+        images = read(name)[: options.count]
+        near = find_neighbours(images, photos, 50) if options.data else None
+        distance, one, other = closest_pair(images[:ALIKE])
+        print(f"{name:<{width}}", measure(images, f"{distance:.2f} ({one}, {other})", near), flush=True)
+        if options.sheet:
+            save_image(image_grid(images[:256]), options.sheet)
+        if options.neighbours:
+            save_image(neighbour_sheet(images[:16], photos, near), options.neighbours)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The figures of benchmarks/quality.py must tell good pictures from bad ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catdcgan import draw_cats, random_latents
+from catdcgan.cli import main as catdcgan
+
+PROGRAM = Path(__file__).parents[1] / "benchmarks" / "quality.py"
+
+
+@pytest.fixture(scope="module")
+def quality() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("quality", PROGRAM)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def photos() -> np.ndarray:
+    """Drawn cats as large and as many as makes the figures steady: uint8 (130, 64, 64, 3)."""
+    return draw_cats(130, size=64, seed=1)
+
+
+def add(images: np.ndarray, change: np.ndarray) -> np.ndarray:
+    return np.clip(images + change, 0, 255).astype(np.uint8)
+
+
+def test_variety_is_the_mean_distance_of_two_pictures_in_gray_levels(quality: ModuleType) -> None:
+    levels = np.array([0, 30, 90], np.uint8)
+    flat = np.broadcast_to(levels[:, None, None, None], (3, 32, 32, 3))
+    assert quality.variety(flat) == pytest.approx((30 + 60 + 90) / 3, rel=1e-3)
+    assert quality.variety(flat[:1].repeat(4, 0)) == pytest.approx(0, abs=0.1)
+
+
+def test_closest_pair_is_found_whatever_its_brightness(photos: np.ndarray, quality: ModuleType) -> None:
+    images = photos[:20].copy()
+    distance = quality.closest_pair(images)[0]
+    images[17] = images[4] * 0.6 + 20
+    closer, one, other = quality.closest_pair(images)
+    assert (one, other) == (4, 17)
+    assert closer < 0.05 < 0.2 < distance
+
+
+@pytest.mark.parametrize("size", [32, 48, 64, 128])
+def test_smooth_pictures_have_no_grid_pattern_and_planted_ones_are_told_apart_by_period(
+    size: int, quality: ModuleType
+) -> None:
+    random = np.random.default_rng(0)
+    small = random.integers(60, 200, (200, 6, 6, 3), np.uint8)
+    smooth = [np.asarray(Image.fromarray(image).resize((size, size), Image.BICUBIC)) for image in small]
+    images = add(np.array(smooth), random.normal(0, 8, (200, size, size, 3)))
+    assert np.allclose(quality.grid_pattern(images), 1, atol=0.25)
+    row, column = np.indices((size, size))
+    for place, period in enumerate((2, 4, 8)):
+        checkers = (row // (period // 2) + column // (period // 2)) % 2 * 8 - 4
+        planted = np.array(quality.grid_pattern(add(images, checkers[:, :, None])))
+        assert planted[place] > 3
+        assert np.allclose(np.delete(planted, place), 1, atol=0.3)
+
+
+def test_nearest_photos_come_first_and_mirrored_ones_count(photos: np.ndarray, quality: ModuleType) -> None:
+    noise = np.random.default_rng(0).normal(0, 5, (2, 64, 64, 3))
+    images = add(np.stack([photos[99], photos[42][:, ::-1]]), noise)
+    near = quality.find_neighbours(images, photos, 10)
+    assert near.number[:, 0].tolist() == [99, 42]
+    assert near.mirrored[:, 0].tolist() == [False, True]
+    assert (near.distance[:, 0] < 0.2).all()
+    assert (np.diff(near.distance) >= 0).all()
+    assert near.distance.shape == near.number.shape == near.mirrored.shape == (2, 10)
+    sheet = np.asarray(quality.neighbour_sheet(images, photos, near))
+    assert sheet.shape == (64, 8 * 64, 3)
+    shown = [images[0], photos[99], images[1], photos[42][:, ::-1]]
+    for cell, picture in zip((0, 1, 4, 5), shown, strict=True):
+        assert np.array_equal(sheet[:, cell * 64 : (cell + 1) * 64], picture)
+
+
+def test_neighbours_of_many_pictures_are_those_of_each(photos: np.ndarray, quality: ModuleType) -> None:
+    many = np.concatenate([photos, photos[::-1], photos])  # more than are compared at a time
+    near = quality.find_neighbours(many, photos, 2)
+    assert np.array_equal(near.number[:, 0] % 130, [*range(130), *range(129, -1, -1), *range(130)])
+
+
+def test_copies_are_told_from_new_pictures(photos: np.ndarray, quality: ModuleType) -> None:
+    noise = np.random.default_rng(0).normal(0, 5, (30, 64, 64, 3))
+
+    def ratios(images: np.ndarray) -> np.ndarray:
+        return quality.copy_ratio(quality.find_neighbours(images, photos[:100], 50))
+
+    assert (ratios(add(photos[:30], noise)) < quality.COPY).all()
+    assert (ratios(photos[100:]) > quality.COPY).mean() > 0.8
+
+
+def needs_opencv() -> None:
+    pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e '.[benchmark]'")
+
+
+def test_opencv_finds_the_faces_of_real_cats_and_none_in_noise(real_faces: Path, quality: ModuleType) -> None:
+    needs_opencv()
+    files = sorted(real_faces.iterdir())[:400:10]
+    images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    assert quality.faces_found(images).mean() > 0.7
+    noise = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), np.uint8)
+    assert quality.faces_found(noise).tolist() == [False] * 5
+
+
+@pytest.fixture
+def shell(quality: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["quality.py", *map(str, arguments)])
+        quality.main()
+
+    return run
+
+
+def test_table_has_the_photos_and_each_checkpoint_once_and_the_sheets_are_made(
+    run: Path,
+    tmp_path: Path,
+    shell: Callable[..., None],
+    quality: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    needs_opencv()
+    cats, given = draw_cats(64, size=32, seed=9), []
+
+    def draw(name: str, latents: np.ndarray) -> np.ndarray:
+        given.append((name, latents))
+        return cats
+
+    monkeypatch.setattr(quality, "sample", draw)
+    checkpoint, data = run / "models" / "model.ckpt", tmp_path / "photos"
+    assert catdcgan(["draw", "--count=70", "--size=32", f"--out={data}"]) == 0
+    capsys.readouterr()
+    files = [f"{checkpoint}.data-00000-of-00001", f"{checkpoint}.index"]
+    sheet, near = tmp_path / "sheet.png", tmp_path / "near.png"
+    shell(*files, "--data", data, "--count=64", "--seed=3", "--sheet", sheet, "--neighbours", near)
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["photos", str(checkpoint)]
+    assert "(0.00)" not in rows[0], "a photo is no copy of itself"
+    ((name, latents),) = given
+    assert name == str(checkpoint)
+    assert np.array_equal(latents, random_latents(64, 100, seed=3))
+    drawn = np.asarray(Image.open(sheet))
+    assert drawn.shape == (8 * 32, 8 * 32, 3)
+    assert np.array_equal(drawn[:32, 32:64], cats[1])
+    beside = np.asarray(Image.open(near))
+    assert beside.shape == (8 * 32, 8 * 32, 3)
+    assert np.array_equal(beside[:32, 4 * 32 : 5 * 32], cats[1])
+
+
+def test_a_folder_of_pictures_is_measured_as_a_checkpoint_is(
+    tmp_path: Path, shell: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs_opencv()
+    assert catdcgan(["draw", "--count=64", "--size=32", f"--out={tmp_path / 'cats'}"]) == 0
+    capsys.readouterr()
+    shell(tmp_path / "cats", "--count=64")
+    header, row = capsys.readouterr().out.splitlines()
+    assert row.startswith(f"{tmp_path / 'cats'} 0.")
+    assert "nearest" not in header
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("a b --sheet=s.png", "pictures of one CKPT"),
+        ("a --neighbours=n.png", "--neighbours needs --data"),
+        ("a --count=63", "--count is below 64"),
+    ],
+)
+def test_wrong_usage_is_refused(
+    arguments: str, message: str, shell: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        shell(*arguments.split())
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
