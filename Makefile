@@ -10,12 +10,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help notebook test lint clean pins
+.PHONY: help notebook test lint bench clean pins
 
 help:
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
 	@echo "make test       run every test, the notebook among them"
 	@echo "make lint       check style and types"
+	@echo "make bench      measure how fast training, drawing and starting are; some eight minutes"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
 
@@ -30,6 +31,17 @@ lint: .venv/.installed
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
+
+# PyTorch, to compare with, comes first: on Linux PyPI's build brings gigabytes for a GPU, PyTorch's own index
+# one for CPUs alone. (Where that index cannot be reached, pip warns, and takes the build it can get.)
+TORCH_FROM := $(if $(filter Linux,$(shell uname)),--retries 0 --extra-index-url https://download.pytorch.org/whl/cpu)
+bench: .venv/.installed
+	$(PIP_INSTALL) -c constraints.txt --no-deps $(TORCH_FROM) 'torch>=2.9,<2.14'
+	$(PIP_INSTALL) -c constraints.txt -e '.[benchmark]'
+	.venv/bin/python benchmarks/train_step.py --widths 16 --rounds 3
+	.venv/bin/python benchmarks/sampling.py --widths 16
+	.venv/bin/python benchmarks/growth.py
+	.venv/bin/python benchmarks/startup.py
 
 # The file .installed says that the installation came to its end, and since when; it is done again
 # when one of the two files that decide it is newer.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
 from catdcgan.augment import diff_augment
+from catdcgan.kernel_gradient import fast_kernel_gradients
 from catdcgan.model import D_OUTPUTS, model_inputs, model_loss, network_step
 from catdcgan.sample import sampling_output
-from catdcgan.tf1 import tf
+from catdcgan.tf1 import GPUS, tf
 
 
 class TrainingGraph(NamedTuple):
@@ -79,18 +80,23 @@ def training_graph(
         # Three uses in a step, each with random numbers of its own that depend on seed and step alone.
         return diff_augment(images, augment, tf.stack([seed, 3 * counters[0] + next(uses)]))
 
-    with _compiled() if xla else nullcontext():
-        with _bfloat16_kernels() if mixed_precision else nullcontext():
-            d_loss, g_loss = model_loss(
-                input_real,
-                input_z,
-                image_shape[-1],
-                alpha,
-                smooth,
-                base_filters,
-                augmented if augment else tf.identity,
-                lambda loss: network_step("discriminator", loss, lr_D, beta1),
-            )
+    with ExitStack() as ways:
+        if not GPUS:
+            ways.enter_context(fast_kernel_gradients())
+        if xla:
+            ways.enter_context(_compiled())
+        if mixed_precision:
+            ways.enter_context(_bfloat16_kernels())
+        d_loss, g_loss = model_loss(
+            input_real,
+            input_z,
+            image_shape[-1],
+            alpha,
+            smooth,
+            base_filters,
+            augmented if augment else tf.identity,
+            lambda loss: network_step("discriminator", loss, lr_D, beta1),
+        )
         generator_variables = tf.global_variables("generator")  # before Adam adds its own
         step = network_step("generator", g_loss, lr_G, beta1)
     with tf.control_dependencies([step]):

@@ -1,0 +1,112 @@
+"""How fast cats are drawn: our generator with its moving averages, beside PyTorch's in eval mode.
+
+    .venv/bin/python benchmarks/sampling.py
+
+Both draw from the same latents, 128 px, and hand over float32 images. Each contender is a process of its own,
+and they take turns, round after round. The table shows medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+
+import numpy as np
+from turns import Contender, print_table, serve, take_turns
+
+Z_DIM = 100
+SECONDS_OF_A_TURN = 0.5
+
+
+def latents(batch: int) -> np.ndarray:
+    """Latents (batch, z_dim), float32 in [-1, 1]."""
+    return np.random.default_rng(0).uniform(-1, 1, (batch, Z_DIM)).astype(np.float32)
+
+
+def tensorflow_work(width: int, size: int, batch: int) -> None:
+    """Be our generator."""
+    from catdcgan.model import generator
+    from catdcgan.sample import sampling_output
+    from catdcgan.tf1 import tf
+
+    with tf.Graph().as_default():
+        input_z = tf.placeholder(tf.float32, (None, Z_DIM))
+        generator(input_z, 3, base_filters=width, image_size=size)  # makes the variables
+        images = sampling_output(input_z, 3)
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            z = latents(batch)
+            serve(lambda: session.run(images, {input_z: z}))
+
+
+def torch_work(width: int, size: int, batch: int, layout: str) -> None:
+    """Be PyTorch's generator."""
+    import torch
+    from torch_networks import generator
+
+    network = generator(width, size, Z_DIM).to(memory_format=getattr(torch, layout)).eval()
+    z = torch.from_numpy(latents(batch))
+
+    def draw() -> object:
+        with torch.inference_mode():
+            return network(z).numpy()
+
+    serve(draw)
+
+
+def work(name: str, sizes: tuple[int, int, int]) -> None:
+    """Be the contender of this name."""
+    if name == "ours":
+        tensorflow_work(*sizes)
+    else:
+        torch_work(*sizes, layout="channels_last" if "channels_last" in name else "contiguous_format")
+
+
+def compare(width: int, batch: int, names: list[str], options: argparse.Namespace) -> list[str]:
+    """Give the row of one width and batch."""
+    sizes = ["--widths", str(width), "--batches", str(batch), "--size", str(options.size)]
+    contenders = {name: Contender(["--worker", name, *sizes]) for name in names}
+    steps = {
+        name: max(1, round(SECONDS_OF_A_TURN / contender.run(2)[0])) for name, contender in contenders.items()
+    }
+    seconds = take_turns(contenders, steps, options.rounds)
+    for contender in contenders.values():
+        contender.stop()
+    fastest = min(seconds[name] for name in names[1:]) if names[1:] else None
+    return [
+        f"{width}",
+        f"{batch}",
+        *(f"{batch / seconds[name]:.1f}" for name in names),
+        *([f"{fastest / seconds['ours']:.2f} x"] if fastest else []),
+    ]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64], help="(default 16 32 64)")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64], help="(default 1 16 64)")
+    parser.add_argument("--size", type=int, default=128, help="of the images (default 128)")
+    parser.add_argument("--rounds", type=int, default=5, help="of all contenders in turn (default 5)")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(options.worker, (options.widths[0], options.size, options.batches[0]))
+        return
+    names = ["ours"]
+    if importlib.util.find_spec("torch"):
+        names += ["PyTorch, contiguous", "PyTorch, channels_last"]
+    else:
+        print("PyTorch is not installed here, so it is left out: `make bench` installs it.\n")
+    print(f"Images of {options.size} px drawn in a second, medians of {options.rounds} rounds.\n")
+    header = ["width", "batch", *names, *(["ours to the faster PyTorch"] if names[1:] else [])]
+    print_table(
+        header,
+        [compare(width, batch, names, options) for width in options.widths for batch in options.batches],
+    )
+
+
+if __name__ == "__main__":
+    main()

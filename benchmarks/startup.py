@@ -1,0 +1,64 @@
+"""How soon catdcgan answers: its commands beside the import of TensorFlow alone.
+
+    .venv/bin/python benchmarks/startup.py
+
+Each command is a process of its own, and they take turns, round after round. The table shows medians of the
+rounds, and their ratios to the import of TensorFlow, which no program that draws with it can be quicker than.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from turns import print_table
+
+MODEL = Path(__file__).parents[1] / "models" / "model.ckpt"
+CATS = 64
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, default=MODEL, help="to draw from (default models/model.ckpt)"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="of all commands in turn (default 7)")
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        tensorflow = 'python -c "import tensorflow"'
+        sample = ["-m", "catdcgan", "sample", "--checkpoint", options.checkpoint, "--count", str(CATS)]
+        commands = {
+            tensorflow: ["-c", "import tensorflow"],
+            'python -c "import catdcgan"': ["-c", "import catdcgan"],
+            "catdcgan --help": ["-m", "catdcgan", "--help"],
+            f"catdcgan sample --count {CATS}": [*sample, "--out", Path(folder, "cats.png")],
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        for number in range(options.rounds + 1):
+            for name, arguments in commands.items():
+                start = time.perf_counter()
+                subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+                if number:  # the first round warms the disk's cache up
+                    seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"Medians of {options.rounds} rounds.\n")
+    print_table(
+        ["command", "seconds", "to the import of TensorFlow"],
+        [
+            [f"`{name}`", f"{median:.2f}", f"{median / medians[tensorflow]:.2f} x"]
+            for name, median in medians.items()
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Contenders that take turns: each a process of its own, timed round after round, in the same weather.
+
+Some settings, such as TensorFlow's oneDNN, are fixed when a library loads, and two libraries in one process
+would share threads and memory. So each contender is a child process that runs the same program with
+``--worker NAME``, says what it knows of itself in a line of JSON, and then answers each number of steps that
+it reads with the seconds they took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import psutil
+
+TRIES = 3  # of a turn that other programs disturb
+DISTURBED = 0.03  # share of all cores that they may take
+
+
+class Contender:
+    """A child process that waits for its turn."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Start this program again with other arguments, and wait until it is ready.
+
+        Args:
+            arguments: for the child; they should make it call `serve`.
+            environment: variables to set for it.
+
+        Raises:
+            SystemExit: the child ended before it was ready; what went wrong stands on stderr.
+        """
+        self._process = psutil.Popen(
+            [sys.executable, sys.argv[0], *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self.facts: dict[str, Any] = self._answer()
+
+    def run(self, steps: int) -> tuple[float, float]:
+        """Run so many steps.
+
+        Returns:
+            The seconds that a step took, and the share of all cores that other programs had meanwhile.
+        """
+        before = _busy_seconds() - self._busy_seconds()
+        self._process.stdin.write(f"{steps}\n")
+        self._process.stdin.flush()
+        seconds = float(self._answer())
+        others = _busy_seconds() - self._busy_seconds() - before
+        return seconds / steps, others / seconds / psutil.cpu_count()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _answer(self) -> Any:
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a contender stopped: {' '.join(self._process.args)}")
+        return json.loads(line)
+
+    def _busy_seconds(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+def _busy_seconds() -> float:
+    """How long all cores together have worked since the machine started."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0))
+
+
+def serve(step: Callable[[], object], **facts: Any) -> None:
+    """In the child: take two steps to warm up, tell the facts, then run steps as told until stdin ends."""
+    step()
+    step()
+    print(json.dumps(facts), flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        print(json.dumps(time.perf_counter() - start), flush=True)
+
+
+def take_turns(
+    contenders: Mapping[str, Contender], steps: Mapping[str, int], rounds: int
+) -> dict[str, float]:
+    """Let each contender run its steps, round after round; return the median seconds of one step of each.
+
+    A turn that other programs disturb is taken again. If they do not stop, it counts all the same, and a
+    line on stderr says so.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            for _ in range(TRIES):
+                taken, others = contender.run(steps[name])
+                if others <= DISTURBED:
+                    break
+            else:
+                print(f"{name}: other programs took {others:.0%} of the machine.", file=sys.stderr)
+            seconds[name].append(taken)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a Markdown table: the first column to the left, the others, which are numbers, to the right."""
+    lines = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    for first, *others in lines:
+        cells = [first.ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        print(f"| {' | '.join(cells)} |")
+    print(flush=True)

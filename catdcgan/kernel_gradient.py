@@ -1,0 +1,68 @@
+"""A faster gradient of convolutions to their kernels, for CPUs.
+
+TensorFlow's own takes a third of a training step: oneDNN's kernel for it runs at half the speed of a forward
+convolution where images are small and channels many. But it is a convolution itself, of the images with the
+gradient, in which channels take the place of the batch, the batch that of the channels, and strides that of
+dilations. That runs at the forward speed: a step of width 32 takes 7 % less time (benchmarks/README.md).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from catdcgan.tf1 import tf
+
+LARGEST_SIDE = 32  # of the smaller images, in pixels; above, TensorFlow's own is faster
+
+
+def fast_kernel_gradients() -> AbstractContextManager[Any]:
+    """Give the convolutions that are made meanwhile in the default graph this gradient.
+
+    It differs from TensorFlow's in the order of its sums, so by rounding. Images above `LARGEST_SIDE` and
+    convolutions without padding keep TensorFlow's.
+    """
+    gradients = {"Conv2D": "FastConv2D", "Conv2DBackpropInput": "FastConv2DBackpropInput"}
+    return tf.get_default_graph().gradient_override_map(gradients)  # type: ignore[no-any-return]
+
+
+def _conv2d_gradient(op: tf.Operation, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    images, kernel = op.inputs
+    strides, padding = op.get_attr("strides"), op.get_attr("padding").decode()
+    to_images = tf.nn.conv2d_backprop_input(tf.shape(images), kernel, gradient, strides, padding)
+    return to_images, _kernel_gradient(images, gradient, kernel.shape, strides, padding)
+
+
+def _conv2d_transpose_gradient(op: tf.Operation, gradient: tf.Tensor) -> tuple[None, tf.Tensor, tf.Tensor]:
+    _, kernel, inputs = op.inputs  # a transposed convolution: the first is the shape of what it makes
+    strides, padding = op.get_attr("strides"), op.get_attr("padding").decode()
+    to_inputs = tf.nn.conv2d(gradient, kernel, strides, padding)
+    return None, _kernel_gradient(gradient, inputs, kernel.shape, strides, padding), to_inputs
+
+
+def _kernel_gradient(
+    images: tf.Tensor, gradient: tf.Tensor, kernel_shape: tf.TensorShape, strides: list[int], padding: str
+) -> tf.Tensor:
+    """Sum up, over the batch and all places, what the images there and the gradient there multiply to.
+
+    Args:
+        images: (n, height, width, channels), the larger images of the convolution.
+        gradient: (n, height / stride, width / stride, filters), the smaller ones, or their gradient.
+        kernel_shape: (kernel height, kernel width, channels, filters).
+        strides: of the convolution, as TensorFlow's operations hold them: [1, down, right, 1].
+        padding: "SAME" or "VALID".
+    """
+    if padding != "SAME" or max(gradient.shape[1:3]) > LARGEST_SIDE:
+        return tf.nn.conv2d_backprop_filter(images, kernel_shape, gradient, strides, padding)
+    pads = [[0, 0], [0, 0], [0, 0], [0, 0]]
+    for axis in (1, 2):
+        missing = (gradient.shape[axis] - 1) * strides[axis] + kernel_shape[axis - 1] - images.shape[axis]
+        pads[axis] = [missing // 2, missing - missing // 2]
+    images = tf.transpose(images, (3, 1, 2, 0))
+    gradient = tf.transpose(gradient, (1, 2, 0, 3))
+    product = tf.nn.conv2d(images, gradient, strides=1, padding=pads, dilations=strides)
+    return tf.transpose(product, (1, 2, 0, 3))
+
+
+tf.RegisterGradient("FastConv2D")(_conv2d_gradient)
+tf.RegisterGradient("FastConv2DBackpropInput")(_conv2d_transpose_gradient)
