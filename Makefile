@@ -23,9 +23,11 @@ help:
 notebook: .venv/.installed
 	@.venv/bin/python notebooks/run.py
 
-# One pytest run, so one summary. A notebook cell may take up to ten minutes on a slow machine.
+# One pytest run, so one summary. Two processes share its files, so TensorFlow starts twice and not forty times;
+# the longest, the notebook, comes first. A cell of it may take up to ten minutes on a slow machine.
 test: .venv/.installed
-	$(RUN) pytest --nbval --nbval-current-env --nbval-cell-timeout=600 tests notebooks/cat_dcgan.ipynb
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		--nbval --nbval-current-env --nbval-cell-timeout=600 notebooks/cat_dcgan.ipynb tests
 
 lint: .venv/.installed
 	$(RUN) ruff check
