@@ -8,7 +8,7 @@ dilations. That runs at the forward speed: a step of width 32 takes 7 % less tim
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from catdcgan.tf1 import tf
@@ -64,5 +64,6 @@ def _kernel_gradient(
     return tf.transpose(product, (1, 2, 0, 3))
 
 
-tf.RegisterGradient("FastConv2D")(_conv2d_gradient)
-tf.RegisterGradient("FastConv2DBackpropInput")(_conv2d_transpose_gradient)
+with suppress(KeyError):  # TensorFlow still has them, when this module is loaded again
+    tf.RegisterGradient("FastConv2D")(_conv2d_gradient)
+    tf.RegisterGradient("FastConv2DBackpropInput")(_conv2d_transpose_gradient)
