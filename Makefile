@@ -16,7 +16,7 @@ help:
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
 	@echo "make test       run every test, the notebook among them"
 	@echo "make lint       check style and types"
-	@echo "make bench      measure how fast training, drawing and starting are; some eight minutes"
+	@echo "make bench      measure how fast training, drawing and starting are; some seven minutes"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
 
