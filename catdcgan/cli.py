@@ -21,6 +21,7 @@ from catdcgan.data import Dataset
 from catdcgan.download import download
 from catdcgan.drawn import draw_cats
 from catdcgan.errors import InputError
+from catdcgan.files import whole_or_nothing
 from catdcgan.history import HISTORY_NAME, read_losses
 from catdcgan.images import ANIMATION_SUFFIXES, image_grid, plot_losses, save_animation, save_image
 from catdcgan.prepare import REPORT, prepare
@@ -334,7 +335,8 @@ def _draw_run(out: Path) -> None:
     losses = read_losses(out / HISTORY_NAME)
     samples = sorted((out / "images").glob("step_*.png"))
     if losses:
-        plot_losses(losses).savefig(out / "images" / "losses.png")
+        with whole_or_nothing(out / "images" / "losses.png") as partial:
+            plot_losses(losses).savefig(partial)
     if samples:
         save_animation(samples[:: 1 + len(samples) // ANIMATION_FRAMES], out / "images" / "training.gif")
 

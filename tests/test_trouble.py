@@ -126,6 +126,15 @@ def test_both_troubles_are_told_of(alike: np.ndarray, cats: np.ndarray) -> None:
     assert len(seen(watch, 1000, alike, scale_pixels(cats[:16]))) == 1
 
 
+def test_real_images_as_pixels_are_compared_like_their_floats() -> None:
+    real = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    drawn = np.full_like(real, 7)
+    said = [seen(Watch(0.1), 1000, drawn, images) for images in (real, scale_pixels(real))]
+    assert len(said[0]) == 1
+    assert said[0] == said[1]
+    assert not seen(Watch(0.1), 1000, real, real)
+
+
 # Training
 
 
