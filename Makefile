@@ -38,7 +38,7 @@ lint: .venv/.installed
 # one for CPUs alone. (Where that index cannot be reached, pip warns, and takes the build it can get.)
 TORCH_FROM := $(if $(filter Linux,$(shell uname)),--retries 0 --extra-index-url https://download.pytorch.org/whl/cpu)
 bench: .venv/.installed
-	$(PIP_INSTALL) -c constraints.txt --no-deps $(TORCH_FROM) 'torch>=2.9,<2.14'
+	$(PIP_INSTALL) -c constraints.txt --no-deps $(TORCH_FROM) torch
 	$(PIP_INSTALL) -c constraints.txt -e '.[benchmark]'
 	.venv/bin/python benchmarks/train_step.py --widths 16 --rounds 3
 	.venv/bin/python benchmarks/sampling.py --widths 16

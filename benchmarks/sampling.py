@@ -9,10 +9,9 @@ and they take turns, round after round. The table shows medians of the rounds.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 
 import numpy as np
-from turns import Contender, print_table, serve, take_turns
+from turns import Contender, print_table, serve, take_turns, torch_found
 
 Z_DIM = 100
 SECONDS_OF_A_TURN = 0.5
@@ -96,10 +95,8 @@ def main() -> None:
         work(options.worker, (options.widths[0], options.size, options.batches[0]))
         return
     names = ["ours"]
-    if importlib.util.find_spec("torch"):
+    if torch_found():
         names += ["PyTorch, contiguous", "PyTorch, channels_last"]
-    else:
-        print("PyTorch is not installed here, so it is left out: `make bench` installs it.\n")
     print(f"Images of {options.size} px drawn in a second, medians of {options.rounds} rounds.\n")
     header = ["width", "batch", *names, *(["ours to the faster PyTorch"] if names[1:] else [])]
     print_table(

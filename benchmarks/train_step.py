@@ -28,14 +28,13 @@ time, with the same threads, in the same rounds. Multiplications with the zeros 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
-from turns import Contender, print_table, serve, take_turns
+from turns import Contender, print_table, serve, take_turns, torch_found
 
 Z_DIM = 100
 STEP_OPTIONS = {"beta1": 0.5, "alpha": 0.2, "smooth": 0.1}
@@ -192,8 +191,7 @@ def start(name: str, width: int, options: argparse.Namespace) -> Contender:
 
 def start_torch(width: int, options: argparse.Namespace) -> dict[str, Contender]:
     """Start PyTorch's usual loop, in the memory layout that is the faster here, and the tuned one."""
-    if not importlib.util.find_spec("torch"):
-        print("PyTorch is not installed here, so it is left out: `make bench` installs it.\n")
+    if not torch_found():
         return {}
     layouts = {name: start(name, width, options) for name in TORCH_LAYOUTS}
     seconds = take_turns(layouts, dict.fromkeys(layouts, 1), 3)

@@ -8,6 +8,7 @@ it reads with the seconds they took.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import statistics
@@ -77,6 +78,14 @@ def _busy_seconds() -> float:
     """How long all cores together have worked since the machine started."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0))
+
+
+def torch_found() -> bool:
+    """Whether PyTorch is there to compare with; where it is not, a line says so."""
+    found = importlib.util.find_spec("torch") is not None
+    if not found:
+        print("PyTorch is not installed here, so it is left out: `make bench` installs it.\n")
+    return found
 
 
 def serve(step: Callable[[], object], **facts: Any) -> None:

@@ -319,9 +319,8 @@ def _train(options: argparse.Namespace) -> None:
             mixed_precision=options.mixed_precision,
         )
     except (KeyboardInterrupt, SystemExit):
-        if (
-            out / HISTORY_NAME
-        ).exists():  # else it had not begun: TensorFlow takes seconds to build the graph
+        # Without a history it had not begun: TensorFlow takes seconds to build the graph.
+        if (out / HISTORY_NAME).exists():
             _draw_run(out)
         raise
     _draw_run(out)
@@ -335,8 +334,8 @@ def _draw_run(out: Path) -> None:
     losses = read_losses(out / HISTORY_NAME)
     samples = sorted((out / "images").glob("step_*.png"))
     if losses:
-        with whole_or_nothing(out / "images" / "losses.png") as partial:
-            plot_losses(losses).savefig(partial)
+        with whole_or_nothing(out / "images" / "losses.png") as file:
+            plot_losses(losses).savefig(file)
     if samples:
         save_animation(samples[:: 1 + len(samples) // ANIMATION_FRAMES], out / "images" / "training.gif")
 

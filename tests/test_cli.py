@@ -31,18 +31,8 @@ OPTIONS = {
     "train": [
         *("data", "out", "resume", "recipe", "epochs", "steps", "batch-size", "base-filters", "size", "mode"),
         *("z-dim", "learning-rate-D", "learning-rate-G", "beta1", "alpha", "smooth", "flip", "average-decay"),
-        *(
-            "augment",
-            "z",
-            "xla",
-            "mixed-precision",
-            "seed",
-            "save-every-epochs",
-            "save-every-minutes",
-            "keep-checkpoints",
-            "quiet",
-        ),
-        *("sample-every-steps", "drawn-count"),
+        *("augment", "z", "xla", "mixed-precision", "seed", "save-every-epochs", "save-every-minutes"),
+        *("keep-checkpoints", "quiet", "sample-every-steps", "drawn-count"),
     ],
     "sample": [
         *("checkpoint", "count", "grid", "seed", "truncate", "walk", "frames", "out", "half-range", "alpha"),
