@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not see through __g
     from catdcgan.images import plot_losses as plot_losses
     from catdcgan.images import save_animation as save_animation
     from catdcgan.images import save_image as save_image
+    from catdcgan.images import training_strip as training_strip
     from catdcgan.model import discriminator as discriminator
     from catdcgan.model import generator as generator
     from catdcgan.model import model_inputs as model_inputs
@@ -61,6 +62,7 @@ _MODULE_OF = {
     "image_grid": "images",
     "save_image": "images",
     "save_animation": "images",
+    "training_strip": "images",
     "plot_losses": "images",
     "describe_device": "tf1",
 }

@@ -23,7 +23,14 @@ from catdcgan.drawn import draw_cats
 from catdcgan.errors import InputError
 from catdcgan.files import whole_or_nothing
 from catdcgan.history import HISTORY_NAME, read_losses
-from catdcgan.images import ANIMATION_SUFFIXES, image_grid, plot_losses, save_animation, save_image
+from catdcgan.images import (
+    ANIMATION_SUFFIXES,
+    image_grid,
+    plot_losses,
+    save_animation,
+    save_image,
+    training_strip,
+)
 from catdcgan.prepare import REPORT, prepare
 
 # What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
@@ -113,7 +120,7 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
     add("--beta1", type=_fraction, default=0.5, metavar="B", help="Adam's decay of the first moment")
     add("--alpha", type=_fraction, default=0.2, metavar="A", help="slope of the leaky ReLU below zero")
     add("--smooth", type=_fraction, default=0.1, metavar="S", help="real images are labelled 1 - S")
-    add("--flip", action="store_true", help="mirror half of the real images")
+    add("--flip", action=argparse.BooleanOptionalAction, default=False, help="mirror half of the real images")
     add(
         "--average-decay",
         type=_fraction,
@@ -321,23 +328,25 @@ def _train(options: argparse.Namespace) -> None:
     except (KeyboardInterrupt, SystemExit):
         # Without a history it had not begun: TensorFlow takes seconds to build the graph.
         if (out / HISTORY_NAME).exists():
-            _draw_run(out)
+            _draw_run(out, options.size)
         raise
-    _draw_run(out)
+    _draw_run(out, options.size)
     print(f"{len(losses)} steps done: see {out / 'images'}, and draw with")
     z = "" if options.z == "uniform" else f" --z {options.z}"
     print(f"catdcgan sample --checkpoint {out / 'models' / 'model.ckpt'}{z}")
 
 
-def _draw_run(out: Path) -> None:
-    """Plot the losses of a run so far, and join its sample grids to an animation."""
+def _draw_run(out: Path, size: int) -> None:
+    """Plot the losses of a run so far; join its sample grids to an animation, and some of them to a strip."""
+    images = out / "images"
     losses = read_losses(out / HISTORY_NAME)
-    samples = sorted((out / "images").glob("step_*.png"))
+    samples = sorted(images.glob("step_*.png"))
     if losses:
-        with whole_or_nothing(out / "images" / "losses.png") as file:
+        with whole_or_nothing(images / "losses.png") as file:
             plot_losses(losses).savefig(file)
     if samples:
-        save_animation(samples[:: 1 + len(samples) // ANIMATION_FRAMES], out / "images" / "training.gif")
+        save_image(training_strip(samples, size), images / "training.png")
+        save_animation(samples[:: 1 + len(samples) // ANIMATION_FRAMES], images / "training.gif")
 
 
 def _sample(options: argparse.Namespace) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import GifImagePlugin, Image
+from PIL import GifImagePlugin, Image, ImageDraw, ImageFont
 
 from catdcgan.files import whole_or_nothing
 from catdcgan.progress import in_notebook
@@ -53,6 +53,51 @@ def image_grid(images: np.ndarray, mode: str = "RGB", columns: int | None = None
     grid = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
     shape = (rows * height, columns * width) + ((channels,) if channels > 1 else ())
     return Image.fromarray(grid.reshape(shape)).convert(mode)
+
+
+def grid_cells(grid: Image.Image, size: int) -> np.ndarray:
+    """Cut a full grid into its pictures, the reverse of `image_grid`: uint8 (n, size, size, channels)."""
+    pixels = np.asarray(grid)
+    rows, columns = pixels.shape[0] // size, pixels.shape[1] // size
+    cells = pixels.reshape(rows, size, columns, size, -1).swapaxes(1, 2)
+    return cells.reshape(rows * columns, size, size, -1)
+
+
+def training_strip(
+    samples: Sequence[str | os.PathLike[str]], size: int, rows: int = 5, columns: int = 8
+) -> Image.Image:
+    """Show what training made of the same latents: each has a row, and each moment a column.
+
+    The first column is the first grid and the last the last. Those between lie ever further apart, since
+    pictures change most at first. Above each is its step.
+
+    Args:
+        samples: files of sample grids, named ``step_STEP.png``, in order.
+        size: side of a single picture in pixels.
+        rows: how many latents, the first of each grid.
+        columns: how many moments, at most.
+
+    Raises:
+        ValueError: no samples.
+    """
+    if not samples:
+        raise ValueError("a strip needs at least one sample grid")
+    moments = np.unique(np.geomspace(1, len(samples), columns).round().astype(int)) - 1
+    files = [Path(samples[moment]) for moment in moments]
+    grids = []
+    for file in files:
+        with Image.open(file) as grid:
+            grids.append(grid_cells(grid, size)[:rows])
+    cells = np.stack(grids, axis=1)  # (latents, moments, size, size, channels)
+    pictures = image_grid(cells.reshape(-1, *cells.shape[2:]), columns=len(files))
+    title = size // 5
+    strip = Image.new("RGB", (pictures.width, title + pictures.height), "white")
+    strip.paste(pictures, (0, title))
+    pen, font = ImageDraw.Draw(strip), ImageFont.load_default(0.7 * title)
+    for column, file in enumerate(files):
+        text = f"step {int(file.stem.removeprefix('step_')):,}"
+        pen.text(((column + 0.5) * size, title / 2), text, "black", font, anchor="mm")
+    return strip
 
 
 def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:

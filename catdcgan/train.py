@@ -22,6 +22,7 @@ from catdcgan.data import made_ahead, steps_per_epoch
 from catdcgan.events import event_writer, write_picture, write_scalars
 from catdcgan.files import remove_partial
 from catdcgan.history import HISTORY_NAME, read_losses, rewind_history
+from catdcgan.images import grid_cells
 from catdcgan.progress import Progress
 from catdcgan.run import RUN_NAME, changed_options, lock, record_start
 from catdcgan.sample import random_latents, show_generator_output
@@ -261,7 +262,7 @@ def train(
                         record |= {"d_loss": d_loss, "g_loss": g_loss, "d_real": d_real, "d_fake": d_fake}
                         watch.losses(step, d_loss)
                         if sample_every_steps and step % sample_every_steps == 0:
-                            drawn = _cells(draw(), height)
+                            drawn = grid_cells(draw(), height)
                             watch.pictures(step, drawn, batch)
                             record |= evaluate(drawn) if evaluate else {}
                         to_save = saved_at + save_seconds - monotonic()
@@ -312,14 +313,6 @@ def _last_good_said(model_dir: Path) -> Iterator[None]:
         where = f"the last good checkpoint is {good}" if good else "no checkpoint was saved yet"
         remedy = "" if isinstance(error, TrainingError) else ". Mend that (is the disk full?), then resume"
         raise TrainingError(f"{error}{remedy}; {where}") from error
-
-
-def _cells(grid: Image.Image, side: int) -> np.ndarray:
-    """The pictures of a full grid: uint8 (n, side, side, channels)."""
-    pixels = np.asarray(grid)
-    rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
-    cells = pixels.reshape(rows, side, columns, side, -1).swapaxes(1, 2)
-    return cells.reshape(rows * columns, side, side, -1)
 
 
 def _tags(record: Mapping[str, float]) -> dict[str, float]:

@@ -100,7 +100,7 @@ def test_help_of_a_command_explains_every_option(name: str, capsys: pytest.Captu
     assert ended.value.code == 0
     listing = capsys.readouterr().out.split("options:")[1]
     entries = [entry.split() for entry in listing.split("\n  -") if entry.strip()]
-    assert [words[0].lstrip("-") for words in entries] == ["h,", *OPTIONS[name]]
+    assert [words[0].strip("-,") for words in entries] == ["h", *OPTIONS[name]]
     assert all(len(words) > 2 for words in entries), "every option has an explanation"
     assert "None" not in listing.replace("(default: None)", "")
 
@@ -125,6 +125,7 @@ def test_train_makes_the_files_of_a_run(trained: Path) -> None:
         *(f"images/step_000000{step}.png" for step in (0, 2, 4)),
         "images/losses.png",
         "images/training.gif",
+        "images/training.png",
     }
     assert len(read_losses(trained / "history.jsonl")) == 4
     with Image.open(trained / "images" / "training.gif") as film:

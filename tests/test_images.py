@@ -13,9 +13,9 @@ import pytest
 from matplotlib.colors import same_color
 from PIL import Image, ImageFilter, ImageSequence, PngImagePlugin
 
-from catdcgan import image_grid, plot_losses, save_animation, save_image
+from catdcgan import image_grid, plot_losses, save_animation, save_image, training_strip
 from catdcgan.data import scale_pixels
-from catdcgan.images import show_image, to_pixels
+from catdcgan.images import grid_cells, show_image, to_pixels
 
 COLOURS = [(250, 10, 20), (30, 240, 40), (50, 60, 230), (200, 200, 0)]
 
@@ -112,6 +112,56 @@ def test_grid_has_the_mode_asked_for_whatever_the_images_have(channels: int, mod
     grid = image_grid(np.full((4, 4, 4, channels), 77, np.uint8), mode)
     assert grid.mode == mode
     assert (np.asarray(grid) == 77).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid_is_cut_into_the_images_that_it_was_made_of(channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, channels), np.uint8)
+    grid = image_grid(images, "RGB" if channels == 3 else "L", columns=2)
+    assert np.array_equal(grid_cells(grid, 5), images)
+
+
+# --- the strip of a training -------------------------------------------------------------------------------
+
+
+def sample_grids(folder: Path, count: int, mode: str = "RGB") -> list[Path]:
+    """Grids of four pictures of 20 px; the gray of picture p of grid g is 10 * g + p."""
+    files = []
+    for number in range(count):
+        grays = np.arange(4, dtype=np.uint8)[:, None, None, None] + 10 * number
+        files.append(folder / f"step_{50 * number:07d}.png")
+        save_image(image_grid(np.broadcast_to(grays, (4, 20, 20, 3)), mode), files[-1])
+    return files
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    ("count", "moments"),
+    [(1, [0]), (2, [0, 1]), (8, [0, 1, 2, 3, 5, 7]), (20, [0, 1, 3, 5, 7, 12, 19])],
+)
+def test_strip_has_a_row_for_each_latent_and_ever_rarer_moments_from_first_to_last(
+    count: int, moments: list[int], mode: str, tmp_path: Path
+) -> None:
+    strip = training_strip(sample_grids(tmp_path, count, mode), size=20, rows=3)
+    title = strip.height - 60
+    assert (strip.mode, strip.width) == ("RGB", 20 * len(moments))
+    pictures = grid_cells(strip.crop((0, title, strip.width, strip.height)), 20)
+    assert (pictures == pictures[:, :1, :1]).all(), "each picture is whole, and in its place"
+    grays = pictures[:, 0, 0].reshape(3, len(moments), 3)
+    assert grays[..., 0].tolist() == [[10 * grid + picture for grid in moments] for picture in range(3)]
+
+
+def test_strip_says_the_step_above_each_column(tmp_path: Path) -> None:
+    strips = [np.asarray(training_strip(sample_grids(tmp_path, n), 20, rows=1)) for n in (2, 3)]
+    titles = [strip[:-20].reshape(-1, strip.shape[1] // 20, 20, 3) for strip in strips]
+    assert all((title.min((0, 2, 3)) < 250).all() for title in titles), "there is text above each"
+    assert np.array_equal(titles[0][:, :1], titles[1][:, :1]), "step 0 is step 0"
+    assert not np.array_equal(titles[0][:, 1], titles[1][:, 2]), "step 50 is not step 100"
+
+
+def test_strip_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one sample grid"):
+        training_strip([], 20)
 
 
 # --- files -------------------------------------------------------------------------------------------------
