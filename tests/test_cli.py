@@ -231,7 +231,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         (named["log_dir"] / "history.jsonl").write_text('{"step": 1, "d_loss": 1.0, "g_loss": 1.0}\n')
         grid = named["image_dir"] / "step_0000000.png"
         grid.parent.mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(grid)
+        Image.new("RGB", (128, 128)).save(grid)
         return [(1.0, 1.0)], [grid]
 
     monkeypatch.setattr(module, "train", train)
@@ -653,6 +653,10 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("sample --checkpoint=run/models/truncated --walk 0 1 --out=new/cats.gif", "damaged"),
         ("sample --checkpoint=run/models/model.ckpt --walk 0 1 --out=a-file/cats.gif", "a-file"),
         ("sample --checkpoint=run/models/model.ckpt --count=1 --out=a-file/cats.png", "a-file"),
+        (
+            "sample --checkpoint=run/models/model.ckpt --count=12 --out=cats",
+            "cats holds pictures up to 12",
+        ),
         ("draw --count=1 --size=32 --out=a-file", "a-file"),
         ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),
     ],
@@ -679,6 +683,8 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "cat.png").write_text("no picture")
     (tmp_path / "a-file").write_text("a file")
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "cat_00012.png").write_text("of an earlier call")
     monkeypatch.chdir(tmp_path)
     before = files(tmp_path)
 
