@@ -416,12 +416,8 @@ def _write(images: Iterable[np.ndarray], count: int, out: Path, columns: int | N
     if out.is_file():
         raise InputError(f"{out} is a file: name a folder for single pictures, or end it in .png for a grid")
     numbers = [int(file.stem[4:]) for file in out.glob("cat_*.png") if file.stem[4:].isdecimal()]
-    if (
-        numbers and max(numbers) >= count
-    ):  # whoever reads the folder would take them for pictures of this call
-        raise InputError(
-            f"{out} holds pictures up to number {max(numbers)}: remove it, or name another folder"
-        )
+    if numbers and max(numbers) >= count:  # of an earlier call: who measures the folder would count them in
+        raise InputError(f"{out} holds pictures up to {max(numbers)}: remove it, or name another folder")
     for number, image in enumerate(images):
         save_image(image_grid(image[None]), out / f"cat_{number:05d}.png")
     print(f"{count} cats in {out}{os.sep}")

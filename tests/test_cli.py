@@ -231,7 +231,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         (named["log_dir"] / "history.jsonl").write_text('{"step": 1, "d_loss": 1.0, "g_loss": 1.0}\n')
         grid = named["image_dir"] / "step_0000000.png"
         grid.parent.mkdir(parents=True)
-        Image.new("RGB", (128, 128)).save(grid)
+        Image.new("RGB", given["data_shape"][1:3]).save(grid)
         return [(1.0, 1.0)], [grid]
 
     monkeypatch.setattr(module, "train", train)
