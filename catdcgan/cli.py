@@ -41,13 +41,12 @@ DRAWN = "drawn"
 AUGMENTS = ("color", "translation", "cutout")  # catdcgan.augment.POLICIES, known without TensorFlow
 RECIPES: dict[str, dict[str, object]] = {
     "article": {},  # the options' own defaults
-    "better": {
+    "better": {  # made models/model.ckpt; models/README.md has the trials behind it
         "base_filters": 32,
         "batch_size": 16,
         "learning_rate_D": 2e-4,
         "flip": True,
         "average_decay": 0.999,
-        "augment": AUGMENTS,
     },
 }
 ANIMATION_FRAMES = 100  # at most; more make the file large and the film long
