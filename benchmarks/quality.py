@@ -14,6 +14,10 @@ In place of a checkpoint a folder of pictures can be given.
 - pattern: power at the frequencies of patterns that repeat every 2, 4 and 8 pixels, such as the checkerboards
   of transposed convolutions (Odena et al. 2016, doi:10.23915/distill.00003), in multiples of the power at the
   frequencies around. Photos have 1, noise and blur do not change it.
+- swd: how far the pictures' details are from those of photos, at each size from the pictures' own downwards:
+  the sliced Wasserstein distance between patches of a Laplacian pyramid, times 1,000 (Karras et al. 2018,
+  arXiv:1710.10196, section 5 and their code). Lower is better; the row of the photos compares them with other
+  photos. Blur, noise and wrong contrast raise it, broken faces hardly do.
 - colour: mean of red, green and blue, and their standard deviation, in gray levels.
 - nearest: median distance of a picture to the one most like it among the photos of --data, mirrored or not;
   for the photos, to the one among the others. Much lower than that of photos: it may copy.
@@ -131,6 +135,54 @@ def grid_pattern(images: np.ndarray) -> tuple[float, float, float]:
     return strength(2), strength(4), strength(8)
 
 
+def blur(images: np.ndarray) -> np.ndarray:
+    """Smooth float32 images (n, size, size, c) with the Gaussian of 5 x 5 pixels that makes pyramids."""
+    size = images.shape[1]
+    for axis in (1, 2):
+        lines = np.pad(images.swapaxes(0, axis), ((2, 2), (0, 0), (0, 0), (0, 0)), "reflect")
+        weights = np.float32((1, 4, 6, 4, 1)) / 16
+        smooth = sum(weight * lines[start : start + size] for start, weight in enumerate(weights))
+        images = np.asarray(smooth).swapaxes(0, axis)
+    return images
+
+
+def laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
+    """What each size of images (n, size, size, c) shows and half of it does not; at last what 16 px show."""
+    levels, images = [], images.astype(np.float32)
+    while images.shape[1] > 16:
+        smaller = blur(images)[:, ::2, ::2]
+        enlarged = np.zeros_like(images)
+        enlarged[:, ::2, ::2] = 4 * smaller
+        levels.append(images - blur(enlarged))
+        images = smaller
+    return [*levels, images]
+
+
+def patches(images: np.ndarray) -> np.ndarray:
+    """Take 64 patches of 7 x 7 pixels of each of (n, size, size, c), and normalize their channels."""
+    count, size, _, channels = images.shape
+    row, column = np.random.default_rng(0).integers(0, size - 6, (2, count, 64, 1, 1))
+    across = np.arange(7)
+    taken = images[np.arange(count)[:, None, None, None], row + across[:, None], column + across]
+    taken = taken.reshape(-1, 7, 7, channels)
+    taken = (taken - taken.mean((0, 1, 2))) / (taken.std((0, 1, 2)) + 1e-9)
+    return taken.reshape(len(taken), -1)
+
+
+def sliced_wasserstein(one: np.ndarray, other: np.ndarray, directions: int = 256) -> float:
+    """How far apart two clouds of as many points (n, d) lie: the mean over random directions."""
+    axes = np.random.default_rng(0).standard_normal((one.shape[1], directions), np.float32)
+    axes /= np.linalg.norm(axes, axis=0)
+    return float(np.abs(np.sort(one @ axes, 0) - np.sort(other @ axes, 0)).mean())
+
+
+def detail_distances(images: np.ndarray, photos: np.ndarray) -> list[float]:
+    """The sliced Wasserstein distance of images and photos at each level of their pyramids, times 1,000."""
+    count = min(len(images), len(photos))
+    pyramids = (laplacian_pyramid(some[:count]) for some in (images, photos))
+    return [1000 * sliced_wasserstein(patches(a), patches(b)) for a, b in zip(*pyramids, strict=True)]
+
+
 def find_neighbours(images: np.ndarray, photos: np.ndarray, count: int) -> Neighbours:
     """Find the `count` photos most like each image, mirrored or not; both are uint8 (., size, size, 3)."""
     vectors, straight, mirror = (normalize(shrink(x)) for x in (images, photos, photos[:, :, ::-1]))
@@ -159,19 +211,20 @@ def neighbour_sheet(images: np.ndarray, photos: np.ndarray, near: Neighbours) ->
     return image_grid(np.stack(cells), columns=8)
 
 
-def measure(images: np.ndarray, closest: str, near: Neighbours | None) -> str:
-    """Measure some pictures: their row of the table."""
+def measure(images: np.ndarray, closest: str, near: Neighbours | None, photos: np.ndarray | None) -> str:
+    """Measure some pictures, beside photos if there are any: their row of the table."""
     found = faces_found(images).mean()
     error = np.sqrt(found * (1 - found) / len(images))
     pattern = " ".join(f"{strength:5.1f}" for strength in grid_pattern(images))
     mean, deviation = (f(images, axis=(0, 1, 2)) for f in (np.mean, np.std))
     colour = " ".join(f"{level:3.0f}" for level in (*mean, *deviation))
     text = f"{found:.3f} ± {error:.3f} {variety(images):8.1f}  {closest:<15}{pattern}   {colour}"
-    if near is None:
+    if near is None or photos is None:
         return text
     ratio = copy_ratio(near)
     copies = f"{np.mean(ratio < COPY):.3f} ({ratio.min():.2f})"
-    return f"{text}    {np.median(near.distance[:, 0]):.2f}    {copies}"
+    details = [f"{distance:4.0f}" for distance in detail_distances(images, photos)] if len(photos) else ["-"]
+    return f"{text}    {np.median(near.distance[:, 0]):.2f}    {copies} {' '.join(details)}"
 
 
 def main() -> None:
@@ -215,20 +268,23 @@ def main() -> None:
         "faces          variety  closest        pattern 2, 4, 8     colour: mean  deviation",
         end="",
     )
-    print("  nearest  copies" if options.data else "")
+    print("  nearest  copies         swd" if options.data else "")
+    some = None
     if options.data:
         photos = read(options.data)
-        some = photos[np.random.default_rng(0).permutation(len(photos))[: options.count]]
+        order = np.random.default_rng(0).permutation(len(photos))
+        some, rest = photos[order[: options.count]], photos[order[options.count :]]
         others = find_neighbours(some, photos, 51)
         others = Neighbours(*(part[:, 1:] for part in others))  # the first is the photo itself
         sets = np.array_split(some, max(1, len(some) // ALIKE))
-        closest = np.median([closest_pair(images)[0] for images in sets])
-        print(f"{'photos':<{width}}", measure(some, f"{closest:.2f}", others), flush=True)
+        closest = f"{np.median([closest_pair(images)[0] for images in sets]):.2f}"
+        print(f"{'photos':<{width}}", measure(some, closest, others, rest), flush=True)
     for name in names:
         images = read(name)[: options.count]
         near = find_neighbours(images, photos, 50) if options.data else None
         distance, one, other = closest_pair(images[:ALIKE])
-        print(f"{name:<{width}}", measure(images, f"{distance:.2f} ({one}, {other})", near), flush=True)
+        closest = f"{distance:.2f} ({one}, {other})"
+        print(f"{name:<{width}}", measure(images, closest, near, some), flush=True)
         if options.sheet:
             save_image(image_grid(images[:256]), options.sheet)
         if options.neighbours:

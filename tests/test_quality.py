@@ -71,6 +71,43 @@ def test_smooth_pictures_have_no_grid_pattern_and_planted_ones_are_told_apart_by
         assert np.allclose(np.delete(planted, place), 1, atol=0.3)
 
 
+def test_pyramid_adds_up_to_the_pictures(photos: np.ndarray, quality: ModuleType) -> None:
+    levels = quality.laplacian_pyramid(photos[:3])
+    assert [level.shape for level in levels] == [(3, size, size, 3) for size in (64, 32, 16)]
+    whole = levels[-1]
+    for level in reversed(levels[:-1]):
+        enlarged = np.zeros_like(level)
+        enlarged[:, ::2, ::2] = 4 * whole
+        whole = level + quality.blur(enlarged)
+    assert np.allclose(whole, photos[:3], atol=0.01)
+    flat = quality.laplacian_pyramid(np.full((1, 32, 32, 3), 77, np.uint8))
+    assert np.allclose(flat[0], 0, atol=0.01), "what is even has no details, at the borders neither"
+    assert np.allclose(flat[1], 77, atol=0.01)
+
+
+def test_sliced_wasserstein_distance_of_shifted_points_is_their_shift(quality: ModuleType) -> None:
+    points = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
+    assert quality.sliced_wasserstein(points, points[::-1]) == 0
+    # A direction sees |cos| of the shift, whose mean over the sphere is one half.
+    assert quality.sliced_wasserstein(points, points + np.array([2, 0, 0]), 4000) == pytest.approx(
+        1, rel=0.03
+    )
+
+
+def test_details_of_the_same_kind_of_picture_are_near_and_blur_or_noise_drives_them_apart(
+    photos: np.ndarray, quality: ModuleType
+) -> None:
+    one, other = photos[:65], photos[65:]
+    same = quality.detail_distances(one, other)
+    smooth = quality.detail_distances(quality.blur(one.astype(np.float32)), other)
+    noise = np.random.default_rng(0).normal(0, 20, one.shape)
+    noisy = quality.detail_distances(add(one, noise), other)
+    assert len(same) == 3
+    assert smooth[0] > 2 * same[0]
+    assert noisy[0] > 2 * same[0]
+    assert noisy[2] < 2 * same[2], "noise averages out in what is small"
+
+
 def test_nearest_photos_come_first_and_mirrored_ones_count(photos: np.ndarray, quality: ModuleType) -> None:
     noise = np.random.default_rng(0).normal(0, 5, (2, 64, 64, 3))
     images = add(np.stack([photos[99], photos[42][:, ::-1]]), noise)
