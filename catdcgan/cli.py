@@ -116,6 +116,13 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
     add("--z-dim", type=_whole(1), default=100, metavar="N", help="length of a latent")
     add("--learning-rate-D", type=_positive, default=5e-5, metavar="R", help="of the discriminator")
     add("--learning-rate-G", type=_positive, default=2e-4, metavar="R", help="of the generator")
+    add(
+        "--decay-steps",
+        type=_whole(0),
+        default=0,
+        metavar="N",
+        help="let both learning rates fall to 0 over the last N steps, in a straight line; 0 for none",
+    )
     add("--beta1", type=_fraction, default=0.5, metavar="B", help="Adam's decay of the first moment")
     add("--alpha", type=_fraction, default=0.2, metavar="A", help="slope of the leaky ReLU below zero")
     add("--smooth", type=_fraction, default=0.1, metavar="S", help="real images are labelled 1 - S")
@@ -323,6 +330,7 @@ def _train(options: argparse.Namespace) -> None:
             quiet=options.quiet,
             xla=options.xla,
             mixed_precision=options.mixed_precision,
+            decay_steps=options.decay_steps,
         )
     except (KeyboardInterrupt, SystemExit):
         # Without a history it had not begun: TensorFlow takes seconds to build the graph.

@@ -353,6 +353,19 @@ def test_the_graph_is_finalized_before_the_first_step_and_gains_no_op(
     assert set(op_counts) == {len(graphs[0].get_operations())}
 
 
+@pytest.mark.parametrize("end", [{"epoch_count": 2}, {"epoch_count": 9, "step_count": 6}])
+def test_learning_rates_fall_in_a_straight_line_to_the_end(
+    end: dict[str, int], cats: np.ndarray, tmp_path: Path
+) -> None:
+    with recorded_feeds() as feeds:
+        train_tiny(cats, tmp_path, learning_rate_D=3e-5, learning_rate_G=4e-5, decay_steps=4, **end)
+        train_tiny(cats, tmp_path, resume=True, learning_rate_D=3e-5, learning_rate_G=4e-5, epoch_count=3)
+    training = [feed for feed in feeds if "scaled_pixels" in feed]
+    expected = np.array([1, 1, 1, 0.75, 0.5, 0.25, *[1] * 3])
+    assert np.allclose([feed["learning_rate_D"] for feed in training], expected * 3e-5, rtol=1e-6)
+    assert np.allclose([feed["learning_rate_G"] for feed in training], expected * 4e-5, rtol=1e-6)
+
+
 def test_pixels_train_like_their_floats(cats: np.ndarray, short: Short, tmp_path: Path) -> None:
     get_batches = partial(Dataset.from_array(cats, seed=0).get_batches, scale=False)
     with recorded_feeds() as feeds:
