@@ -42,7 +42,7 @@ AUGMENTS = ("color", "translation", "cutout")  # catdcgan.augment.POLICIES, know
 RECIPES: dict[str, dict[str, object]] = {
     "article": {},  # the options' own defaults
     "better": {  # made models/model.ckpt; models/README.md has the trials behind it
-        "base_filters": 32,
+        "base_filters": 16,
         "batch_size": 16,
         "learning_rate_D": 2e-4,
         "flip": True,
