@@ -211,20 +211,22 @@ def neighbour_sheet(images: np.ndarray, photos: np.ndarray, near: Neighbours) ->
     return image_grid(np.stack(cells), columns=8)
 
 
-def measure(images: np.ndarray, closest: str, near: Neighbours | None, photos: np.ndarray | None) -> str:
-    """Measure some pictures, beside photos if there are any: their row of the table."""
+def measure(images: np.ndarray, closest: str) -> str:
+    """Measure pictures (n, size, size, 3) by themselves: their row of the table, as far as it goes."""
     found = faces_found(images).mean()
     error = np.sqrt(found * (1 - found) / len(images))
     pattern = " ".join(f"{strength:5.1f}" for strength in grid_pattern(images))
     mean, deviation = (f(images, axis=(0, 1, 2)) for f in (np.mean, np.std))
     colour = " ".join(f"{level:3.0f}" for level in (*mean, *deviation))
-    text = f"{found:.3f} ± {error:.3f} {variety(images):8.1f}  {closest:<15}{pattern}   {colour}"
-    if near is None or photos is None:
-        return text
+    return f"{found:.3f} ± {error:.3f} {variety(images):8.1f}  {closest:<15}{pattern}   {colour}"
+
+
+def compare(images: np.ndarray, near: Neighbours, photos: np.ndarray) -> str:
+    """Measure pictures (n, size, size, 3) beside photos, `near` being the most like them: the row's end."""
     ratio = copy_ratio(near)
     copies = f"{np.mean(ratio < COPY):.3f} ({ratio.min():.2f})"
     details = [f"{distance:4.0f}" for distance in detail_distances(images, photos)] if len(photos) else ["-"]
-    return f"{text}    {np.median(near.distance[:, 0]):.2f}    {copies} {' '.join(details)}"
+    return f"    {np.median(near.distance[:, 0]):.2f}    {copies} {' '.join(details)}"
 
 
 def main() -> None:
@@ -269,7 +271,6 @@ def main() -> None:
         end="",
     )
     print("  nearest  copies         swd" if options.data else "")
-    some = None
     if options.data:
         photos = read(options.data)
         order = np.random.default_rng(0).permutation(len(photos))
@@ -278,13 +279,15 @@ def main() -> None:
         others = Neighbours(*(part[:, 1:] for part in others))  # the first is the photo itself
         sets = np.array_split(some, max(1, len(some) // ALIKE))
         closest = f"{np.median([closest_pair(images)[0] for images in sets]):.2f}"
-        print(f"{'photos':<{width}}", measure(some, closest, others, rest), flush=True)
+        print(f"{'photos':<{width}}", measure(some, closest) + compare(some, others, rest), flush=True)
     for name in names:
         images = read(name)[: options.count]
-        near = find_neighbours(images, photos, 50) if options.data else None
         distance, one, other = closest_pair(images[:ALIKE])
-        closest = f"{distance:.2f} ({one}, {other})"
-        print(f"{name:<{width}}", measure(images, closest, near, some), flush=True)
+        row = measure(images, f"{distance:.2f} ({one}, {other})")
+        if options.data:
+            near = find_neighbours(images, photos, 50)
+            row += compare(images, near, some)
+        print(f"{name:<{width}}", row, flush=True)
         if options.sheet:
             save_image(image_grid(images[:256]), options.sheet)
         if options.neighbours:

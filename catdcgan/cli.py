@@ -117,11 +117,11 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
     add("--learning-rate-D", type=_positive, default=5e-5, metavar="R", help="of the discriminator")
     add("--learning-rate-G", type=_positive, default=2e-4, metavar="R", help="of the generator")
     add(
-        "--decay-steps",
-        type=_whole(0),
-        default=0,
-        metavar="N",
-        help="let both learning rates fall to 0 over the last N steps, in a straight line; 0 for none",
+        "--decay-part",
+        type=_fraction,
+        default=0.0,
+        metavar="P",
+        help="let both learning rates fall to 0 over this last part of the run, such as 0.3; 0 for none",
     )
     add("--beta1", type=_fraction, default=0.5, metavar="B", help="Adam's decay of the first moment")
     add("--alpha", type=_fraction, default=0.2, metavar="A", help="slope of the leaky ReLU below zero")
@@ -330,7 +330,7 @@ def _train(options: argparse.Namespace) -> None:
             quiet=options.quiet,
             xla=options.xla,
             mixed_precision=options.mixed_precision,
-            decay_steps=options.decay_steps,
+            decay_part=options.decay_part,
         )
     except (KeyboardInterrupt, SystemExit):
         # Without a history it had not begun: TensorFlow takes seconds to build the graph.

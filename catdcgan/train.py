@@ -38,7 +38,7 @@ EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to s
 OPTIONS = [
     *("epoch_count", "step_count", "batch_size", "learning_rate_D", "learning_rate_G", "beta1", "smooth"),
     *("z_dim", "z_distribution", "base_filters", "alpha", "seed", "flip", "augment", "average_decay"),
-    *("decay_steps", "xla", "mixed_precision"),
+    *("decay_part", "xla", "mixed_precision"),
     *("save_every_epochs", "save_every_minutes", "sample_every_steps", "keep_checkpoints"),
 ]
 
@@ -77,7 +77,7 @@ def train(
     quiet: bool = False,
     xla: bool = False,
     mixed_precision: bool = False,
-    decay_steps: int = 0,
+    decay_part: float = 0.0,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
 
@@ -131,8 +131,8 @@ def train(
         quiet: show no progress.
         xla: compile the step with XLA; it takes a minute or more at the start.
         mixed_precision: multiply in bfloat16, which a GPU from 2020 on does faster than float32.
-        decay_steps: over so many steps before the end both learning rates fall to 0 in a straight line, so
-            that the average no longer runs after a generator that jumps about; 0 for constant rates.
+        decay_part: over this last part of the run, such as 0.3, both learning rates fall to 0 in a straight
+            line, so that the average no longer runs after a generator that jumps about; 0 for constant rates.
 
     Returns:
         ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.
@@ -255,8 +255,7 @@ def train(
                 while epoch < epoch_count and step < step_limit and not interrupts:
                     batches = islice(_epoch_batches(get_batches, batch_size, epoch), epoch_step, None)
                     for batch, feed in made_ahead(_feeds(net, batches, step, seed, z_distribution, flip)):
-                        # Above 0 in the last step as well: decay_steps of them are spent on the way down.
-                        rate = min(1, (last_step - step) / decay_steps) if decay_steps else 1
+                        rate = min(1, (last_step - step) / (decay_part * last_step)) if decay_part else 1
                         rates = {net.lr_D: rate * learning_rate_D, net.lr_G: rate * learning_rate_G}
                         values, _ = sess.run([net.values, net.step], feed | rates)
                         d_loss, g_loss, d_real, d_fake = (float(value) for value in values)

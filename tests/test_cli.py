@@ -30,18 +30,9 @@ TINY = ["--drawn-count=16", "--size=32", "--base-filters=4", "--batch-size=8", "
 OPTIONS = {
     "train": [
         *("data", "out", "resume", "recipe", "epochs", "steps", "batch-size", "base-filters", "size", "mode"),
-        *("z-dim", "learning-rate-D", "learning-rate-G", "decay-steps", "beta1", "alpha", "smooth", "flip"),
-        *(
-            "average-decay",
-            "augment",
-            "z",
-            "xla",
-            "mixed-precision",
-            "seed",
-            "save-every-epochs",
-            "save-every-minutes",
-        ),
-        *("keep-checkpoints", "quiet", "sample-every-steps", "drawn-count"),
+        *("z-dim", "learning-rate-D", "learning-rate-G", "decay-part", "beta1", "alpha", "smooth", "flip"),
+        *("average-decay", "augment", "z", "xla", "mixed-precision", "seed", "save-every-epochs"),
+        *("save-every-minutes", "keep-checkpoints", "quiet", "sample-every-steps", "drawn-count"),
     ],
     "sample": [
         *("checkpoint", "count", "grid", "seed", "truncate", "walk", "frames", "out", "half-range", "alpha"),
@@ -252,7 +243,7 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
     options += " --learning-rate-D=0.001 --learning-rate-G=0.002 --beta1=0.3 --alpha=0.4 --smooth=0.25 --flip"
     options += " --average-decay=0.9 --seed=6 --save-every-epochs=8 --sample-every-steps=12 --drawn-count=4"
     options += " --augment=cutout,color --z=normal --save-every-minutes=3 --keep-checkpoints=2 --quiet"
-    options += " --xla --mixed-precision --decay-steps=2"
+    options += " --xla --mixed-precision --decay-part=0.2"
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.ckpt.index").touch()  # something to resume
     assert main(["train", "--data=drawn", f"--out={tmp_path}", *options.split()]) == 0
@@ -294,7 +285,7 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
         "quiet": True,
         "xla": True,
         "mixed_precision": True,
-        "decay_steps": 2,
+        "decay_part": 0.2,
     }
 
 

@@ -358,7 +358,7 @@ def test_learning_rates_fall_in_a_straight_line_to_the_end(
     end: dict[str, int], cats: np.ndarray, tmp_path: Path
 ) -> None:
     with recorded_feeds() as feeds:
-        train_tiny(cats, tmp_path, learning_rate_D=3e-5, learning_rate_G=4e-5, decay_steps=4, **end)
+        train_tiny(cats, tmp_path, learning_rate_D=3e-5, learning_rate_G=4e-5, decay_part=4 / 6, **end)
         train_tiny(cats, tmp_path, resume=True, learning_rate_D=3e-5, learning_rate_G=4e-5, epoch_count=3)
     training = [feed for feed in feeds if "scaled_pixels" in feed]
     expected = np.array([1, 1, 1, 0.75, 0.5, 0.25, *[1] * 3])
