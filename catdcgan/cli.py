@@ -42,9 +42,11 @@ AUGMENTS = ("color", "translation", "cutout")  # catdcgan.augment.POLICIES, know
 RECIPES: dict[str, dict[str, object]] = {
     "article": {},  # the options' own defaults
     "better": {  # made models/model.ckpt; models/README.md has the trials behind it
-        "base_filters": 16,
+        "base_filters": 32,
         "batch_size": 16,
+        "steps": 9000,
         "learning_rate_D": 2e-4,
+        "decay_part": 0.3,
         "flip": True,
         "average_decay": 0.999,
     },

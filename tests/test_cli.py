@@ -209,6 +209,7 @@ def test_a_recipe_sets_what_the_command_does_not(settings: dict[str, Any], tmp_p
     arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--drawn-count=2", "--recipe=better"]
     assert main([*arguments, "--batch-size=7"]) == 0
     expected = RECIPES["better"] | {"batch_size": 7, "learning_rate_G": 2e-4}
+    expected["step_count"] = expected.pop("steps")
     assert {name: settings[name] for name in expected} == expected
 
 
