@@ -35,6 +35,7 @@ written). 10,000 pictures against all photos; such a figure compares only with o
 """
 
 import argparse
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -176,11 +177,14 @@ def sliced_wasserstein(one: np.ndarray, other: np.ndarray, directions: int = 256
     return float(np.abs(np.sort(one @ axes, 0) - np.sort(other @ axes, 0)).mean())
 
 
-def detail_distances(images: np.ndarray, photos: np.ndarray) -> list[float]:
-    """The sliced Wasserstein distance of images and photos at each level of their pyramids, times 1,000."""
-    count = min(len(images), len(photos))
-    pyramids = (laplacian_pyramid(some[:count]) for some in (images, photos))
-    return [1000 * sliced_wasserstein(patches(a), patches(b)) for a, b in zip(*pyramids, strict=True)]
+def details(images: np.ndarray) -> list[np.ndarray]:
+    """The patches of each level of the pyramids of images (n, size, size, c)."""
+    return [patches(level) for level in laplacian_pyramid(images)]
+
+
+def detail_distances(one: list[np.ndarray], other: list[np.ndarray]) -> list[float]:
+    """The sliced Wasserstein distance at each level of the details of as many pictures, times 1,000."""
+    return [1000 * sliced_wasserstein(a, b) for a, b in zip(one, other, strict=True)]
 
 
 def find_neighbours(images: np.ndarray, photos: np.ndarray, count: int) -> Neighbours:
@@ -221,12 +225,12 @@ def measure(images: np.ndarray, closest: str) -> str:
     return f"{found:.3f} ± {error:.3f} {variety(images):8.1f}  {closest:<15}{pattern}   {colour}"
 
 
-def compare(images: np.ndarray, near: Neighbours, photos: np.ndarray) -> str:
-    """Measure pictures (n, size, size, 3) beside photos, `near` being the most like them: the row's end."""
+def compare(near: Neighbours, swd: list[float]) -> str:
+    """What the photos most like some pictures, and the distance of details, say: the row's end."""
     ratio = copy_ratio(near)
     copies = f"{np.mean(ratio < COPY):.3f} ({ratio.min():.2f})"
-    details = [f"{distance:4.0f}" for distance in detail_distances(images, photos)] if len(photos) else ["-"]
-    return f"    {np.median(near.distance[:, 0]):.2f}    {copies} {' '.join(details)}"
+    levels = " ".join(f"{distance:4.0f}" for distance in swd) or "-"
+    return f"    {np.median(near.distance[:, 0]):.2f}    {copies} {levels}"
 
 
 def main() -> None:
@@ -279,14 +283,23 @@ def main() -> None:
         others = Neighbours(*(part[:, 1:] for part in others))  # the first is the photo itself
         sets = np.array_split(some, max(1, len(some) // ALIKE))
         closest = f"{np.median([closest_pair(images)[0] for images in sets]):.2f}"
-        print(f"{'photos':<{width}}", measure(some, closest) + compare(some, others, rest), flush=True)
+
+        @cache
+        def photo_details(count: int) -> list[np.ndarray]:
+            return details(some[:count])
+
+        def swd(images: np.ndarray) -> list[float]:
+            count = min(len(images), len(some))
+            return detail_distances(details(images[:count]), photo_details(count)) if count else []
+
+        print(f"{'photos':<{width}}", measure(some, closest) + compare(others, swd(rest)), flush=True)
     for name in names:
         images = read(name)[: options.count]
         distance, one, other = closest_pair(images[:ALIKE])
         row = measure(images, f"{distance:.2f} ({one}, {other})")
         if options.data:
             near = find_neighbours(images, photos, 50)
-            row += compare(images, near, some)
+            row += compare(near, swd(images))
         print(f"{name:<{width}}", row, flush=True)
         if options.sheet:
             save_image(image_grid(images[:256]), options.sheet)

@@ -98,10 +98,11 @@ def test_details_of_the_same_kind_of_picture_are_near_and_blur_or_noise_drives_t
     photos: np.ndarray, quality: ModuleType
 ) -> None:
     one, other = photos[:65], photos[65:]
-    same = quality.detail_distances(one, other)
-    smooth = quality.detail_distances(quality.blur(one.astype(np.float32)), other)
+    details, theirs = quality.details, quality.details(other)
+    same = quality.detail_distances(details(one), theirs)
+    smooth = quality.detail_distances(details(quality.blur(one.astype(np.float32))), theirs)
     noise = np.random.default_rng(0).normal(0, 20, one.shape)
-    noisy = quality.detail_distances(add(one, noise), other)
+    noisy = quality.detail_distances(details(add(one, noise)), theirs)
     assert len(same) == 3
     assert smooth[0] > 2 * same[0]
     assert noisy[0] > 2 * same[0]
