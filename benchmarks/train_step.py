@@ -1,4 +1,4 @@
-"""How fast a training step is: ours beside the article's, TensorFlow as it comes, and PyTorch.
+"""How fast a training step is: ours beside the article's, stock TensorFlow, and PyTorch.
 
     make bench                                        # the short way: see the Makefile
     .venv/bin/python benchmarks/train_step.py         # every width, some ten minutes
@@ -12,7 +12,7 @@ ratios of these medians.
 - ours: one session call, in which both updates share the forgeries.
 - article's schedule: two session calls, each of which makes the forgeries; with oneDNN, TensorFlow's library
   of fast kernels.
-- TensorFlow as it comes: the same without oneDNN, which TensorFlow leaves off on CPUs without AVX512.
+- stock TensorFlow: the same without oneDNN, which TensorFlow leaves off on CPUs without AVX512.
 - PyTorch: the loop of its own DCGAN example, which makes the forgeries once and detaches them for the
   discriminator. Both memory layouts are tried first, and the faster stays.
 - PyTorch, tuned: beside that no gradients of the discriminator's weights in the generator's step, and Adam as
@@ -41,7 +41,7 @@ STEP_OPTIONS = {"beta1": 0.5, "alpha": 0.2, "smooth": 0.1}
 LEARNING_RATE = 2e-4
 MATMUL_SIDES = (1024, 2048, 4096)
 
-OURS, ARTICLE, AS_IT_COMES = "ours", "article's schedule, oneDNN on", "TensorFlow as it comes"
+OURS, ARTICLE, AS_IT_COMES = "ours", "article's schedule, oneDNN on", "stock TensorFlow"
 TORCH_LAYOUTS = ["PyTorch, contiguous", "PyTorch, channels_last"]
 
 
