@@ -3,6 +3,8 @@
 A run's folder holds ``model.ckpt``, the generator alone under the article's names, for looking at pictures;
 and ``model.ckpt-STEP``, everything that training needs to go on from that step. Each of them is two files,
 ``.index`` and ``.data-00000-of-00001``; a path to a checkpoint is written without these endings.
+
+TensorFlow loads in the functions that need it, so that a wrong folder or name is told at once.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catdcgan.errors import InputError
 from catdcgan.files import PARTIAL, remove_partial, whole_or_nothing
-from catdcgan.tf1 import tf
+
+if TYPE_CHECKING:
+    from catdcgan.tf1 import tf
 
 NAME = "model.ckpt"
 ENDINGS = (".data-00000-of-00001", ".index")  # TensorFlow finds a checkpoint by its index: that one goes last
@@ -40,6 +44,10 @@ class Architecture(NamedTuple):
 
 def read_architecture(path: str | os.PathLike[str]) -> Architecture:
     """Tell a generator's settings from the shapes in a checkpoint.
+
+    Args:
+        path: the checkpoint, such as ``models/model.ckpt``; or one of its files, or the folder of a run or of
+            its models, whose ``model.ckpt`` is meant.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or it holds no generator of this program.
@@ -78,7 +86,7 @@ def restore(
 
     Args:
         sess: the session.
-        path: the checkpoint, such as ``models/model.ckpt``.
+        path: as in `read_architecture`.
         variables: what to restore; anything else in the checkpoint is left alone.
         substitutes: for each name that a checkpoint may lack, the name to read in its place, or None to
             leave the variable as it is. So the checkpoint of the article's author, which has none of our
@@ -88,6 +96,8 @@ def restore(
         CheckpointError: there is no checkpoint, it is damaged, lacks a variable, or holds it in another
             shape. No variable has changed then.
     """
+    from catdcgan.tf1 import tf
+
     reader = _open(path)
     shapes = reader.get_variable_to_shape_map()
     sources = []
@@ -136,6 +146,8 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
     Raises:
         OSError: it cannot be written, as on a full disk; the checkpoint that was there stays.
     """
+    from catdcgan.tf1 import tf
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
         new = Path(temporary, NAME)
@@ -224,8 +236,18 @@ def remove_old(folder: Path, keep: int) -> None:
             Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
+def _named(path: str | os.PathLike[str]) -> Path:
+    """The checkpoint that a path means: that very one, the one of this file, or the one in this folder."""
+    path = Path(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", os.fspath(path)))
+    if not path.is_dir() or Path(f"{path}{ENDINGS[-1]}").exists():
+        return path
+    models = path / "models"
+    return (models if models.is_dir() else path) / NAME
+
+
 def _open(path: str | os.PathLike[str]) -> Any:
     """A TensorFlow CheckpointReader."""
+    path = _named(path)
     replacement = _replacement(path) / NAME
     if Path(f"{replacement}{ENDINGS[-1]}").exists():
         path = replacement
@@ -234,9 +256,11 @@ def _open(path: str | os.PathLike[str]) -> Any:
         folder = Path(path).parent
         there = sorted(file.stem for file in folder.glob("*.index")) if folder.is_dir() else []
         raise CheckpointError(
-            f"no checkpoint {path} (its name is without .index): expected the file {path}{absent[0]}, "
+            f"no checkpoint {path}: expected the file {path}{absent[0]}, "
             f"found {_some(there) if there else 'no checkpoint'} in {folder.absolute()}"
         )
+    from catdcgan.tf1 import tf
+
     try:
         return tf.train.load_checkpoint(os.fspath(path))
     except (tf.errors.OpError, RuntimeError, IndexError, ValueError) as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import mimetypes
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from catdcgan import __version__
+from catdcgan.checkpoint import find_start, read_architecture
 from catdcgan.data import Dataset
 from catdcgan.download import download
 from catdcgan.drawn import draw_cats
@@ -25,6 +28,8 @@ from catdcgan.files import whole_or_nothing
 from catdcgan.history import HISTORY_NAME, read_losses
 from catdcgan.images import (
     ANIMATION_SUFFIXES,
+    PICTURE_SUFFIXES,
+    check_grid,
     image_grid,
     plot_losses,
     save_animation,
@@ -32,18 +37,29 @@ from catdcgan.images import (
     training_strip,
 )
 from catdcgan.prepare import REPORT, prepare
+from catdcgan.run import FIXED, RUN_NAME, changed_options, newest_run, next_run, read_record
 
 # What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
 
 Number = TypeVar("Number", int, float)
 
 DRAWN = "drawn"
+# What run.json and `train` call the settings that have another name here.
+OPTION_NAMES = {
+    "epoch_count": "epochs",
+    "step_count": "steps",
+    "z_distribution": "z",
+    "image_size": "size",
+    "image_mode": "mode",
+    "data_source": "data",
+}
 AUGMENTS = ("color", "translation", "cutout")  # catdcgan.augment.POLICIES, known without TensorFlow
 RECIPES: dict[str, dict[str, object]] = {
     "article": {},  # the options' own defaults
     "better": {  # made models/model.ckpt; models/README.md has the trials behind it
         "base_filters": 32,
         "batch_size": 16,
+        "epochs": None,  # no limit: the steps decide
         "steps": 9000,
         "learning_rate_D": 2e-4,
         "decay_part": 0.3,
@@ -51,6 +67,15 @@ RECIPES: dict[str, dict[str, object]] = {
         "average_decay": 0.999,
     },
 }
+
+# The largest numbers that options take. They leave room for any use, and stop a slip of the keyboard before
+# it fills memory or a disk.
+MOST = 1_000_000_000  # of anything else
+MOST_SAMPLED, MOST_DRAWN = 1_000_000, 100_000  # pictures; those that `draw_cats` draws are in memory together
+MOST_FRAMES = 10_000  # from one cat to the next
+LARGEST_SIZE, LARGEST_WIDTH, LONGEST_LATENT, LARGEST_SEED = 2048, 512, 10_000, 2**64 - 1
+
+OTHER_FILES = (".ckpt", ".mkv", ".npy", ".npz", ".pkl", ".pt", ".pth")  # that neither Python nor Pillow knows
 ANIMATION_FRAMES = 100  # at most; more make the file large and the film long
 WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # some two seconds from one cat to the next
 
@@ -63,14 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Wrong usage exits with 2.
     """
     options = _parser().parse_args(arguments)
-    if recipe := RECIPES.get(getattr(options, "recipe", "")):
-        options = _parser(recipe).parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda text, *_: tqdm.write(f"catdcgan: warning: {text}", sys.stderr)
+            if options.run is _train:
+                options = _parser(_unnamed(options)).parse_args(arguments)
             options.run(options)
     except (InputError, OSError) as error:
         print(f"catdcgan: {error}", file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        print(f"catdcgan: out of memory ({error}): take fewer pictures, or smaller ones", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("catdcgan: interrupted", file=sys.stderr)
@@ -78,7 +106,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
+def _unnamed(options: argparse.Namespace) -> Mapping[str, object]:
+    """The settings of `train` that the user does not name: those of the recipe or, to resume, of the run.
+
+    Raises:
+        RunError: there is no run to resume, or its record is damaged.
+        InputError: the run's pictures are no longer where they were.
+    """
+    recipe: str | None = vars(options).get("recipe")
+    settings = dict(RECIPES[recipe or "article"])
+    if not options.resume:
+        return settings
+    out: Path = vars(options).get("out") or newest_run()
+    if record := read_record(out / RUN_NAME):
+        if recipe:
+            warnings.warn(f"--recipe is for a new run: settings come from {out / RUN_NAME}", stacklevel=2)
+        settings = {OPTION_NAMES.get(name, name): value for name, value in record["options"].items()}
+        settings["drawn_count"] = record["data"]["images"]
+    data = settings.get("data")
+    if data and data != DRAWN and "data" not in options and not Path(str(data)).is_dir():
+        raise InputError(
+            f"the pictures of {out} were in {data}, which is gone: name their folder with --data"
+        )
+    return {**settings, "out": out}
+
+
+def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
+    """The parser of all commands; `settings` take the place of the defaults of `train`."""
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser("catdcgan", description="Train a DCGAN to draw cats, and look at them.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -93,29 +147,46 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
         "TensorBoard.",
     )
     add = command.add_argument
-    add("--data", required=True, metavar="FOLDER", help='folder of pictures, or "drawn" for drawn cats')
+    add(
+        "--data",
+        default=argparse.SUPPRESS,
+        metavar="FOLDER",
+        help='folder of pictures, or "drawn" for drawn cats (with --resume by itself that of the run)',
+    )
     add(
         "--out",
-        type=Path,
+        type=_folder,
         default=argparse.SUPPRESS,
         metavar="FOLDER",
         help="folder of the run (default: runs/001, runs/002 and so on; with --resume the last of them)",
     )
-    add("--resume", action="store_true", help="go on with the run in OUT")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the run in OUT, with its settings but for those named",
+    )
     add(
         "--recipe",
         choices=RECIPES,
-        default="article",
-        help="settings that go together; other options still count. better: "
-        + " ".join(f"{name}={value}" for name, value in RECIPES["better"].items()),
+        default=argparse.SUPPRESS,
+        help="settings that go together; other options still count (default: article). better: "
+        + " ".join(
+            f"{name}={'no limit' if value is None else value}" for name, value in RECIPES["better"].items()
+        ),
     )
     add("--epochs", type=_whole(1), default=215, metavar="N", help="passes over the pictures, in all")
     add("--steps", type=_whole(1), metavar="N", help="stop after so many steps in all")
     add("--batch-size", type=_whole(1), default=64, metavar="N", help="pictures in a step")
-    add("--base-filters", type=_whole(1), default=64, metavar="N", help="width of both networks")
+    add(
+        "--base-filters",
+        type=_whole(1, LARGEST_WIDTH),
+        default=64,
+        metavar="N",
+        help="width of both networks",
+    )
     add("--size", type=_image_size, default=128, metavar="N", help="side of the pictures in pixels")
     add("--mode", choices=("RGB", "L"), default="RGB", help="colour or grayscale")
-    add("--z-dim", type=_whole(1), default=100, metavar="N", help="length of a latent")
+    add("--z-dim", type=_whole(1, LONGEST_LATENT), default=100, metavar="N", help="length of a latent")
     add("--learning-rate-D", type=_positive, default=5e-5, metavar="R", help="of the discriminator")
     add("--learning-rate-G", type=_positive, default=2e-4, metavar="R", help="of the generator")
     add(
@@ -145,20 +216,38 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
         f"are few: {','.join(AUGMENTS)}, or some of these",
     )
     add("--z", choices=("uniform", "normal"), default="uniform", help="distribution of the latents")
-    add("--xla", action="store_true", help="compile with XLA: a slower start (not measured on a GPU yet)")
+    add(
+        "--xla",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="compile with XLA: a slower start (not measured on a GPU yet)",
+    )
     add(
         "--mixed-precision",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU yet)",
     )
-    add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
+    add(
+        "--seed",
+        type=_whole(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="the same seed gives the same cats",
+    )
     add("--save-every-epochs", type=_whole(1), default=5, metavar="N", help="epochs between checkpoints")
     add("--save-every-minutes", type=_positive, default=10, metavar="N", help="and minutes between them")
     add("--keep-checkpoints", type=_whole(1), default=5, metavar="N", help="how many stay")
     add("--quiet", action="store_true", help="show no progress")
     add("--sample-every-steps", type=_whole(1), default=100, metavar="N", help="steps between sample grids")
-    add("--drawn-count", type=_whole(1), default=4000, metavar="N", help="how many cats --data drawn draws")
-    command.set_defaults(run=_train, **recipe)
+    add(
+        "--drawn-count",
+        type=_whole(1, MOST_DRAWN),
+        default=4000,
+        metavar="N",
+        help="how many cats --data drawn draws",
+    )
+    command.set_defaults(run=_train, refuse=command.error, **settings)
 
     command = commands.add_parser(
         "sample",
@@ -167,11 +256,16 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
         description="Draw cats with the generator in a checkpoint: a grid, single pictures or an animation.",
     )
     add = command.add_argument
-    add("--checkpoint", default="models/model.ckpt", metavar="PATH", help="without its endings")
+    add(
+        "--checkpoint",
+        default="models/model.ckpt",
+        metavar="PATH",
+        help="a checkpoint, or the folder of a run",
+    )
     shape = command.add_mutually_exclusive_group()
     shape.add_argument(
         "--count",
-        type=_whole(1),
+        type=_whole(1, MOST_SAMPLED),
         default=argparse.SUPPRESS,
         metavar="N",
         help="how many cats (default: 64)",
@@ -183,7 +277,13 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
         metavar="COLUMNSxROWS",
         help="fill a grid of this shape, such as 8x4 (default: as near to a square as COUNT gets)",
     )
-    add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
+    add(
+        "--seed",
+        type=_whole(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="the same seed gives the same cats",
+    )
     add(
         "--truncate",
         type=_positive,
@@ -203,14 +303,14 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
     )
     add(
         "--frames",
-        type=_whole(1),
+        type=_whole(1, MOST_FRAMES),
         default=argparse.SUPPRESS,
         metavar="N",
         help=f"of --walk, from one cat to the next (default: {WALK_FRAMES})",
     )
     add(
         "--out",
-        type=Path,
+        type=_picture_or_folder,
         default=argparse.SUPPRESS,
         metavar="PATH",
         help="a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs, .gif or .webp the "
@@ -232,12 +332,24 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
         description="Draw cartoon cats, no two alike: pictures to train on without a download.",
     )
     add = command.add_argument
-    add("--count", type=_whole(1), default=64, metavar="N", help="how many pictures")
-    add("--size", type=_whole(16), default=128, metavar="N", help="side of the pictures in pixels")
-    add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same cats")
+    add("--count", type=_whole(1, MOST_DRAWN), default=64, metavar="N", help="how many pictures")
+    add(
+        "--size",
+        type=_whole(16, LARGEST_SIZE),
+        default=128,
+        metavar="N",
+        help="side of the pictures in pixels",
+    )
+    add(
+        "--seed",
+        type=_whole(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="the same seed gives the same cats",
+    )
     add(
         "--out",
-        type=Path,
+        type=_picture_or_folder,
         required=True,
         metavar="PATH",
         help="a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs",
@@ -271,33 +383,41 @@ def _parser(recipe: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
     )
     add = command.add_argument
     add("source", metavar="SOURCE", help="folder or zip of photos")
-    add("--out", required=True, type=Path, metavar="FOLDER", help="folder of the pictures and of report.json")
-    add("--size", type=_whole(1), default=128, metavar="N", help="side of the pictures in pixels")
+    add(
+        "--out",
+        required=True,
+        type=_folder,
+        metavar="FOLDER",
+        help="folder of the pictures and of report.json",
+    )
+    add(
+        "--size",
+        type=_whole(1, LARGEST_SIZE),
+        default=128,
+        metavar="N",
+        help="side of the pictures in pixels",
+    )
     add("--keep-outliers", action="store_true", help="keep the CAT dataset's drawings and blocked faces")
     command.set_defaults(run=_prepare)
     return parser
 
 
 def _train(options: argparse.Namespace) -> None:
-    from catdcgan.checkpoint import find_start
-    from catdcgan.run import newest_run, next_run
-    from catdcgan.train import train
-
-    out: Path | None = getattr(options, "out", None)
-    if not out and options.resume:
-        out = newest_run()
+    out: Path | None = vars(options).get("out")
+    data: str | None = vars(options).get("data")
+    if data is None and not options.resume:
+        options.refuse("the following arguments are required: --data")
     if out:
-        find_start(out / "models", options.resume)  # refuse before thousands of pictures are read
-    if options.data == DRAWN:
-        images = draw_cats(
-            options.drawn_count, options.size, options.seed, options.mode, progress=not options.quiet
-        )
-        dataset = Dataset.from_array(images, options.seed)
-    else:
-        dataset = Dataset(options.data, options.size, options.mode, options.seed, quiet=options.quiet)
+        _check_run(out, options)
+    if data is None:
+        raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
+    dataset = _read_data(data, options)
     out = out or next_run()
     if not options.quiet:
         print(f"Training on {len(dataset.images)} images in {out}", file=sys.stderr)
+
+    from catdcgan.train import train
+
     try:
         losses, _ = train(
             options.epochs,
@@ -333,16 +453,35 @@ def _train(options: argparse.Namespace) -> None:
             xla=options.xla,
             mixed_precision=options.mixed_precision,
             decay_part=options.decay_part,
+            data_source=DRAWN if data == DRAWN else os.path.abspath(data),
         )
     except (KeyboardInterrupt, SystemExit):
         # Without a history it had not begun: TensorFlow takes seconds to build the graph.
         if (out / HISTORY_NAME).exists():
+            print(f"Go on with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
             _draw_run(out, options.size)
         raise
     _draw_run(out, options.size)
     print(f"{len(losses)} steps done: see {out / 'images'}, and draw with")
-    z = "" if options.z == "uniform" else f" --z {options.z}"
-    print(f"catdcgan sample --checkpoint {out / 'models' / 'model.ckpt'}{z}")
+    z = [] if options.z == "uniform" else ["--z", options.z]
+    print(shlex.join(["catdcgan", "sample", "--checkpoint", str(out / "models" / "model.ckpt"), *z]))
+
+
+def _check_run(out: Path, options: argparse.Namespace) -> None:
+    """Refuse what cannot be trained in a folder, before pictures are read and TensorFlow loads."""
+    find_start(out / "models", options.resume)
+    _check_folders(out / "models", out / "images")
+    if options.resume:
+        fixed = {name: getattr(options, OPTION_NAMES.get(name, name)) for name in FIXED}
+        changed_options(out / RUN_NAME, fixed, data={})
+
+
+def _read_data(data: str, options: argparse.Namespace) -> Dataset:
+    if data == DRAWN:
+        progress = not options.quiet
+        images = draw_cats(options.drawn_count, options.size, options.seed, options.mode, progress)
+        return Dataset.from_array(images, options.seed)
+    return Dataset(data, options.size, options.mode, options.seed, quiet=options.quiet)
 
 
 def _draw_run(out: Path, size: int) -> None:
@@ -378,11 +517,13 @@ def _sample(options: argparse.Namespace) -> None:
     if truncate and truncate > 1 and options.z == "uniform":
         options.refuse(f"--truncate: {truncate} is above 1, where uniform latents end")
 
-    from catdcgan.checkpoint import read_architecture
+    model = read_architecture(options.checkpoint)
+    if not walk:
+        _check_out(out, count, model.image_size, columns)
+
     from catdcgan.sample import random_latents, round_walk, sample_one_by_one
 
-    z_dim = read_architecture(options.checkpoint).z_dim
-    z = random_latents(count, z_dim, options.seed, options.z, truncate)
+    z = random_latents(count, model.z_dim, options.seed, options.z, truncate)
     if walk:
         z = round_walk(z[walk], given.get("frames", WALK_FRAMES))
     pixel_range = 0.5 if options.half_range else 1.0
@@ -396,6 +537,7 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _draw(options: argparse.Namespace) -> None:
+    _check_out(options.out, options.count, options.size)
     _write(draw_cats(options.count, options.size, options.seed, progress=True), options.count, options.out)
 
 
@@ -411,8 +553,29 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether a name ends as those of pictures that Pillow can write do."""
-    return Image.registered_extensions().get(path.suffix.lower()) in Image.SAVE
+    """Whether a name ends as those of pictures do."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _check_folders(*folders: Path) -> None:
+    """Refuse folders that cannot be made, as there is a file in their place or in that of one above."""
+    for folder in folders:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise InputError(f"{there} is a file: name a folder")
+
+
+def _check_out(out: Path, count: int, size: int, columns: int | None = None) -> None:
+    """Refuse what `_write` cannot write, before so many pictures of a size are drawn."""
+    _check_folders(out.parent)
+    if _is_picture(out):
+        check_grid(out, count, size, columns)
+        return
+    if out.is_file():
+        raise InputError(f"{out} is a file: name a folder for single pictures, or end it in .png for a grid")
+    numbers = [int(file.stem[4:]) for file in out.glob("cat_*.png") if file.stem[4:].isdecimal()]
+    if numbers and max(numbers) >= count:  # of an earlier call: who measures the folder would count them in
+        raise InputError(f"{out} holds pictures up to {max(numbers)}: remove it, or name another folder")
 
 
 def _write(images: Iterable[np.ndarray], count: int, out: Path, columns: int | None = None) -> None:
@@ -422,11 +585,6 @@ def _write(images: Iterable[np.ndarray], count: int, out: Path, columns: int | N
         save_image(image_grid(np.stack(list(images)), columns=columns), out)
         print(f"{count} cats in {out}")
         return
-    if out.is_file():
-        raise InputError(f"{out} is a file: name a folder for single pictures, or end it in .png for a grid")
-    numbers = [int(file.stem[4:]) for file in out.glob("cat_*.png") if file.stem[4:].isdecimal()]
-    if numbers and max(numbers) >= count:  # of an earlier call: who measures the folder would count them in
-        raise InputError(f"{out} holds pictures up to {max(numbers)}: remove it, or name another folder")
     for number, image in enumerate(images):
         save_image(image_grid(image[None]), out / f"cat_{number:05d}.png")
     print(f"{count} cats in {out}{os.sep}")
@@ -440,13 +598,15 @@ def _number(kind: Callable[[str], Number], text: str) -> Number:
         raise argparse.ArgumentTypeError(f"{text!r} is not a {name}") from None
 
 
-def _whole(minimum: int) -> Callable[[str], int]:
-    """The type of an option that takes whole numbers from a minimum up."""
+def _whole(minimum: int, maximum: int = MOST) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers from a minimum to a maximum."""
 
     def whole_number(text: str) -> int:
         number = _number(int, text)
         if number < minimum:
             raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
+        if number > maximum:
+            raise argparse.ArgumentTypeError(f"{text} is above {maximum:,}")
         return number
 
     return whole_number
@@ -454,10 +614,34 @@ def _whole(minimum: int) -> Callable[[str], int]:
 
 def _image_size(text: str) -> int:
     """A side that both networks can halve four times."""
-    number = _number(int, text)
+    number = _whole(0, LARGEST_SIZE)(text)
     if number < 32 or number % 16:
         raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16 from 32 up")
     return number
+
+
+def _picture_or_folder(text: str) -> Path:
+    """A name for a picture, an animation or a folder, but for one that ends like another kind of file.
+
+    A folder that is there may be called anything.
+    """
+    path = Path(text)
+    known = path.suffix.lower() in (*Image.registered_extensions(), *OTHER_FILES)
+    known = known or mimetypes.MimeTypes().guess_type(path.name)[0] is not None
+    if known and not _is_picture(path) and not path.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"no {path.suffix} file can be written: end {text} in .png or .jpg for a picture, in .gif or "
+            ".webp for an animation, or name a folder"
+        )
+    return path
+
+
+def _folder(text: str) -> Path:
+    """A name for a folder that does not end like a file, unless it is there."""
+    path = Path(text)
+    if _is_picture(path) and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} ends like a picture: name a folder")
+    return _picture_or_folder(text)
 
 
 def _grid(text: str) -> tuple[int, int]:
@@ -465,14 +649,17 @@ def _grid(text: str) -> tuple[int, int]:
     shape = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not shape:
         raise argparse.ArgumentTypeError(f"{text!r} is not COLUMNSxROWS, such as 8x4")
-    return int(shape[1]), int(shape[2])
+    columns, rows = (_number(int, side) for side in shape.groups())
+    if columns * rows > MOST_SAMPLED:
+        raise argparse.ArgumentTypeError(f"{text} are more than {MOST_SAMPLED:,} pictures")
+    return columns, rows
 
 
 def _positive(text: str) -> float:
     """A number above 0."""
     number = _number(float, text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    if not 0 < number <= MOST:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {MOST:,}")
     return number
 
 

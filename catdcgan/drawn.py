@@ -200,17 +200,18 @@ def draw_cats(
     """Draw a data set: uint8 of shape (count, size, size, channels), 3 channels for "RGB" and 1 for "L".
 
     Cat i depends on `seed` and i alone, so a smaller count is a prefix of a larger one. `progress` shows a
-    bar. ValueError if `count` is under 1, `size` under 16, `seed` negative or `mode` neither of the two.
+    bar. ValueError if `count` is under 1, `size` under 16, `seed` negative or `mode` neither of the two;
+    MemoryError if memory cannot hold them.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    cats = [
-        np.asarray(draw_cat(np.random.default_rng((seed, i)), size).convert(mode), dtype=np.uint8)
-        for i in tqdm(range(count), desc="drawing cats", disable=not progress)
-    ]
-    return np.stack(cats).reshape(count, size, size, len(mode))
+    cats = np.empty((count, size, size, len(mode)), np.uint8)  # what memory cannot hold is told now
+    for i in tqdm(range(count), desc="drawing cats", disable=not progress):
+        cat = draw_cat(np.random.default_rng((seed, i)), size).convert(mode)
+        cats[i] = np.asarray(cat).reshape(cats.shape[1:])
+    return cats
 
 
 # The parts of a cat, from back to front.

@@ -14,10 +14,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import GifImagePlugin, Image, ImageDraw, ImageFont
 
+from catdcgan.errors import InputError
 from catdcgan.files import whole_or_nothing
 from catdcgan.progress import in_notebook
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 ANIMATION_SUFFIXES = (".gif", ".webp")
+LONGEST_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}  # in pixels
+MOST_PIXELS = 178_956_970  # a picture with more is one that Pillow refuses to open
 
 
 def to_pixels(images: np.ndarray, pixel_range: float = 1.0) -> np.ndarray:
@@ -46,13 +50,49 @@ def image_grid(images: np.ndarray, mode: str = "RGB", columns: int | None = None
     if images.dtype != np.uint8 or not len(images):
         raise ValueError(f"a grid needs at least one image in uint8, not {images.dtype} {images.shape}")
     count, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
+    columns, rows = grid_shape(count, columns)
     cells = np.zeros((rows * columns, height, width, channels), np.uint8)
     cells[:count] = images
     grid = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
     shape = (rows * height, columns * width) + ((channels,) if channels > 1 else ())
     return Image.fromarray(grid.reshape(shape)).convert(mode)
+
+
+def grid_shape(count: int, columns: int | None = None) -> tuple[int, int]:
+    """How many columns and rows a grid of so many pictures has, as `image_grid` lays it out."""
+    columns = columns or math.ceil(math.sqrt(count))
+    return columns, math.ceil(count / columns)
+
+
+def check_grid(path: str | os.PathLike[str], count: int, size: int, columns: int | None = None) -> None:
+    """Refuse a grid that is too large for its file, before its pictures are drawn.
+
+    Args:
+        path: the file that it shall be written to.
+        count: pictures in it.
+        size: side of each, in pixels.
+        columns: as in `image_grid`.
+
+    Raises:
+        InputError: a side is longer than the format holds, or the picture has more than `MOST_PIXELS`.
+    """
+    width, height = (number * size for number in grid_shape(count, columns))
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"{path}: a grid of {width} x {height} pixels is too large, {MOST_PIXELS:,} pixels are the most: "
+            "draw fewer, or single pictures into a folder"
+        )
+    _check_sides(path, width, height)
+
+
+def _check_sides(path: str | os.PathLike[str], width: int, height: int) -> None:
+    suffix = Path(path).suffix.lower()
+    longest = LONGEST_SIDES.get(suffix, math.inf)
+    if max(width, height) > longest:
+        raise InputError(
+            f"{path}: {width} x {height} pixels are too many for {suffix}, whose sides have {longest:,} at "
+            "most: take .png, or make it smaller"
+        )
 
 
 def grid_cells(grid: Image.Image, size: int) -> np.ndarray:
@@ -104,9 +144,10 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     """Write a picture in the format that the name ends in (.png, .jpg, ...), making its folder.
 
     Raises:
-        ValueError: Pillow knows no format by that ending.
+        ValueError: Pillow knows no format by that ending; or the picture is too large for it (InputError).
         OSError: the file cannot be written; what was there before stays.
     """
+    _check_sides(path, image.width, image.height)
     with whole_or_nothing(path) as partial:
         image.save(partial, quality=95)  # PNG pays no heed to the quality
 
@@ -137,7 +178,8 @@ def save_animation(
         milliseconds: how long each picture is shown.
 
     Raises:
-        ValueError: no pictures, or one of another size, or the name does not end in .gif or .webp.
+        ValueError: no pictures, or one of another size, or the name does not end in .gif or .webp; or they
+            are too large for the format (InputError).
         OSError: a picture cannot be read, or the animation not written; what was there before stays.
     """
     suffix = Path(path).suffix.lower()
@@ -148,6 +190,7 @@ def save_animation(
     first = next(frames, None)
     if not first:
         raise ValueError("an animation needs at least one picture")
+    _check_sides(path, first.width, first.height)
     with whole_or_nothing(path) as partial, partial.open("wb") as stream:
         write(stream, chain([first], frames), milliseconds)
 

@@ -103,7 +103,7 @@ def record_start(file: Path, step: int, options: Mapping[str, Any], data: Mappin
         RunError: as `changed_options` does.
         OSError: the file cannot be written; what was there before stays.
     """
-    before = _read(file) if step else None
+    before = read_record(file) if step else None
     versions = _versions()
     changed: dict[str, list[Any]] = {}
     if before:
@@ -135,7 +135,7 @@ def changed_options(file: Path, options: Mapping[str, Any], data: Mapping[str, A
     Raises:
         RunError: the data or an option in `FIXED` is not what it was, or the file is damaged.
     """
-    before = _read(file)
+    before = read_record(file)
     if before is None:
         return {}
     changed = _differences(before["options"], options)
@@ -187,8 +187,12 @@ def _numbered(parent: Path) -> dict[int, Path]:
     return {int(path.name): path for path in parent.glob("*") if name.fullmatch(path.name) and path.is_dir()}
 
 
-def _read(file: Path) -> dict[str, Any] | None:
-    """The record of a run, or None where there is no such file."""
+def read_record(file: Path) -> dict[str, Any] | None:
+    """Read what `record_start` wrote of a run, or None where there is no such file.
+
+    Raises:
+        RunError: the file is damaged.
+    """
     try:
         record = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
@@ -196,7 +200,7 @@ def _read(file: Path) -> dict[str, Any] | None:
     except ValueError:  # no text, or no JSON
         record = None
     match record:
-        case {"options": dict(), "data": dict(), "versions": dict(), "starts": list()}:
+        case {"options": dict(), "data": {"images": int()}, "versions": dict(), "starts": list()}:
             return dict(record)
     raise RunError(f"{file} is damaged: remove it, and the run goes on without a record of its settings")
 

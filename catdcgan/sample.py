@@ -92,7 +92,7 @@ def sample(
     Width, image size and channels are read from the checkpoint.
 
     Args:
-        checkpoint: path without endings, such as ``models/model.ckpt``.
+        checkpoint: such as ``models/model.ckpt``; paths are understood as in `read_architecture`.
         z: latents (n, z_dim).
         pixel_range: pictures span [-pixel_range, pixel_range]; 0.5 for the weights of the article's author.
         alpha: slope of the leaky ReLU that the generator was trained with.

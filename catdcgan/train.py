@@ -38,13 +38,13 @@ EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to s
 OPTIONS = [
     *("epoch_count", "step_count", "batch_size", "learning_rate_D", "learning_rate_G", "beta1", "smooth"),
     *("z_dim", "z_distribution", "base_filters", "alpha", "seed", "flip", "augment", "average_decay"),
-    *("decay_part", "xla", "mixed_precision"),
+    *("decay_part", "xla", "mixed_precision", "data_source"),
     *("save_every_epochs", "save_every_minutes", "sample_every_steps", "keep_checkpoints"),
 ]
 
 
 def train(
-    epoch_count: int,
+    epoch_count: int | None,
     batch_size: int,
     z_dim: int,
     learning_rate_D: float,
@@ -78,6 +78,7 @@ def train(
     xla: bool = False,
     mixed_precision: bool = False,
     decay_part: float = 0.0,
+    data_source: str | None = None,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
 
@@ -90,7 +91,8 @@ def train(
     a power cut, resuming goes on from the last checkpoint.
 
     Args:
-        epoch_count: passes over the data in all, those before a resume included.
+        epoch_count: passes over the data in all, those before a resume included; None for no limit, which
+            needs a `step_count`.
         batch_size: images in a step.
         z_dim: length of a latent.
         learning_rate_D: the discriminator's learning rate.
@@ -133,6 +135,7 @@ def train(
         mixed_precision: multiply in bfloat16, which a GPU from 2020 on does faster than float32.
         decay_part: over this last part of the run, such as 0.3, both learning rates fall to 0 in a straight
             line, so that the average no longer runs after a generator that jumps about; 0 for constant rates.
+        data_source: where the images come from, such as the path of their folder, for ``run.json``.
 
     Returns:
         ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.
@@ -144,12 +147,14 @@ def train(
         TrainingError: a loss or a weight is no longer a finite number, or a file cannot be written (the disk
             is full, say). The last good checkpoint stays.
         ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; or an unknown
-            `augment` or `z_distribution`.
+            `augment` or `z_distribution`; or neither `epoch_count` nor `step_count` is given.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
     settings = locals()
     model_dir, image_dir, log_dir = Path(model_dir), Path(image_dir), Path(log_dir or model_dir)
     image_count, height, width, channels = data_shape
+    if epoch_count is None and step_count is None:
+        raise ValueError("training would never end: give epoch_count or step_count")
     if height != width:
         raise ValueError(f"training needs square images, not {height} x {width}")
     random_latents(0, z_dim, 0, z_distribution)  # an unknown distribution is refused before anything is made
@@ -202,9 +207,11 @@ def train(
             grids = sorted(image_dir.glob("step_*.png")) if start else []
             samples = [file for file in grids if file <= _grid(image_dir, step)]
             step_limit = math.inf if step_count is None else step_count
+            epoch_limit = math.inf if epoch_count is None else epoch_count
+            of_epochs = "" if epoch_count is None else f"/{epoch_count}"
             epoch_steps = steps_per_epoch(image_count, batch_size)
             here = epoch * epoch_steps + epoch_step
-            end = int(min(epoch_count * epoch_steps, here + max(0, step_limit - step)))
+            end = int(min(epoch_limit * epoch_steps, here + max(0, step_limit - step)))
             last_step = step + end - here
             images_here, images_end = (_images_in(steps, image_count, batch_size) for steps in (here, end))
             save_seconds = 60 * save_every_minutes or math.inf
@@ -252,7 +259,7 @@ def train(
                 if sample_every_steps and not samples:
                     draw()
                 saved_at = monotonic()
-                while epoch < epoch_count and step < step_limit and not interrupts:
+                while epoch < epoch_limit and step < step_limit and not interrupts:
                     batches = islice(_epoch_batches(get_batches, batch_size, epoch), epoch_step, None)
                     for batch, feed in made_ahead(_feeds(net, batches, step, seed, z_distribution, flip)):
                         rate = min(1, (last_step - step) / (decay_part * last_step)) if decay_part else 1
@@ -275,7 +282,7 @@ def train(
                             epochs_left = save_every_epochs - epoch % save_every_epochs
                             images = epochs_left * image_count - epoch_step * batch_size
                             to_save = min(to_save, images * progress.seconds_per_image)
-                        text = f"epoch {epoch + 1}/{epoch_count}, step {step}: D {d_loss:.3f}, G {g_loss:.3f}"
+                        text = f"epoch {epoch + 1}{of_epochs}, step {step}: D {d_loss:.3f}, G {g_loss:.3f}"
                         record["images_per_second"] = round(progress.update(len(batch), text, to_save), 1)
                         records.write(json.dumps(record) + "\n")
                         if events and step % EVENT_STEPS == 0:
@@ -286,7 +293,7 @@ def train(
                             saved_at = save()
                     else:  # the epoch ran to its end
                         epoch, epoch_step = epoch + 1, 0
-                        if save_every_epochs and epoch % save_every_epochs == 0 and epoch < epoch_count:
+                        if save_every_epochs and epoch % save_every_epochs == 0 and epoch < epoch_limit:
                             saved_at = save()
                         if show_every_epochs and epoch % show_every_epochs == 0:
                             draw(save=False, show=True)

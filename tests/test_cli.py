@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -209,8 +211,49 @@ def test_a_recipe_sets_what_the_command_does_not(settings: dict[str, Any], tmp_p
     arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--drawn-count=2", "--recipe=better"]
     assert main([*arguments, "--batch-size=7"]) == 0
     expected = RECIPES["better"] | {"batch_size": 7, "learning_rate_G": 2e-4}
-    expected["step_count"] = expected.pop("steps")
+    expected |= {"step_count": expected.pop("steps"), "epoch_count": expected.pop("epochs")}
+    assert expected["epoch_count"] is None, "few pictures do not end it before its steps"
     assert {name: settings[name] for name in expected} == expected
+    assert main([*arguments, f"--out={tmp_path / 'other'}", "--epochs=3"]) == 0
+    assert (settings["epoch_count"], settings["step_count"]) == (3, 9000)
+
+
+@pytest.mark.filterwarnings("default:--recipe is for a new run")
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ("drawn", "--flip --mixed-precision"),
+        (
+            "cats",
+            "--mode=L --z=normal --augment=color --learning-rate-D=0.001 --alpha=0.3 --average-decay=0.9",
+        ),
+    ],
+)
+def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_the_run(
+    data: str,
+    options: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw", "--count=9", "--size=40", "--out=cats"]) == 0
+    assert (
+        main(["train", f"--data={data}", "--out=run", "--steps=1", "--seed=3", *options.split(), *TINY]) == 0
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resume = ["train", "--resume", f"--out={tmp_path / 'run'}"]
+    assert main(resume) == 0
+    assert main([*resume, "--steps=2", "--no-mixed-precision", "--recipe=better"]) == 0
+    assert "warning: --recipe is for a new run: settings come from" in capsys.readouterr().err
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    switched = {"mixed_precision": [True, False]} if "mixed" in options else {}
+    changes = [{}, {}, {"step_count": [1, 2]} | switched]
+    assert [start["changed"] for start in record["starts"]] == changes
+    assert record["options"]["data_source"] == (data if data == "drawn" else str(tmp_path / "cats"))
+    shutil.move(tmp_path / "cats", tmp_path / "moved")
+    assert main([*resume, f"--data={'drawn' if data == 'drawn' else tmp_path / 'moved'}"]) == 0
 
 
 def test_the_augmentations_of_the_command_line_are_those_there_are() -> None:
@@ -287,6 +330,7 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
         "xla": True,
         "mixed_precision": True,
         "decay_part": 0.2,
+        "data_source": "drawn",
     }
 
 
@@ -325,8 +369,9 @@ def test_sample_draws_a_grid(trained: Path, tmp_path: Path, capsys: pytest.Captu
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_sample_draws_single_pictures_into_a_folder(trained: Path, tmp_path: Path) -> None:
-    checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "new" / "cats"
+@pytest.mark.parametrize("name", ["cats", "v1.0", "cats.d"])
+def test_sample_draws_single_pictures_into_a_folder(name: str, trained: Path, tmp_path: Path) -> None:
+    checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "new" / name
     assert main(["sample", f"--checkpoint={checkpoint}", "--count=3", f"--out={out}"]) == 0
     pictures = [np.asarray(Image.open(file)) for file in sorted(out.iterdir())]
     assert sorted(file.name for file in out.iterdir()) == [f"cat_0000{number}.png" for number in range(3)]
@@ -530,14 +575,39 @@ def test_photos_that_cannot_be_had_are_one_line_and_leave_nothing(
     assert list(files(tmp_path)) == ["empty"]
 
 
-def test_draw_prepare_and_download_do_without_tensorflow(tmp_path: Path) -> None:
+def test_what_needs_no_tensorflow_does_not_wait_for_it(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a-file").touch()
+    refused = [
+        "train --data=nosuch",
+        "train --data=empty",
+        "train --data=a-file",
+        "sample --checkpoint=nosuch",
+    ]
+    refused += [f"train --data=drawn --out={out}" for out in ("a-file", "a-file/x", trained)]
+    refused += ["train --resume", f"train --resume --out={trained} --batch-size=9"]
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
         "from catdcgan.cli import main\n"
-        f"sys.exit(main(['draw', '--count=1', '--size=32', {f'--out={tmp_path}'!r}]))"
+        "print([main(line.split()) for line in sys.argv[1:]])"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    lines = ["draw --count=1 --size=32 --out=cats", *refused]
+    program = [sys.executable, "-c", code, *lines]
+    done = subprocess.run(program, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == [str([0, *(1 for _ in refused)])], done.stderr
+
+
+def test_too_little_memory_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def draw_cats(*_: Any, **__: Any) -> None:
+        raise MemoryError("Unable to allocate 1 TiB")
+
+    monkeypatch.setattr("catdcgan.cli.draw_cats", draw_cats)
+    assert main(["draw", f"--out={tmp_path / 'cats'}"]) == 1
+    assert capsys.readouterr().err.startswith(
+        "catdcgan: out of memory (Unable to allocate 1 TiB): take fewer"
+    )
 
 
 @pytest.mark.parametrize(
@@ -594,6 +664,32 @@ def test_draw_prepare_and_download_do_without_tensorflow(tmp_path: Path) -> None
         ("sample --walk 0 1 --out=cats", "let --out end in .gif or .webp, not cats"),
         ("sample --walk 0 1 --frames=0", "--frames: 0 is below 1"),
         ("sample --frames=3", "--frames goes with --walk"),
+        *(
+            (f"{command} --out=cats{ending}", f"no {ending} file can be written: end cats{ending} in .png")
+            for command in ("sample", "draw", "train --data=drawn", "prepare photos")
+            for ending in (".mp4", ".txt", ".pdf", ".npz", ".ico")
+        ),
+        ("train --data=drawn --out=cats.png", "--out: cats.png ends like a picture: name a folder"),
+        *(
+            (f"{command}=1{'0' * zeros}", "is above")
+            for command in (
+                *(
+                    f"train --data=drawn --{name}"
+                    for name in ("epochs", "steps", "batch-size", "z-dim", "size")
+                ),
+                *(f"train --data=drawn --{name}" for name in ("base-filters", "drawn-count", "seed")),
+                *(
+                    "sample --count",
+                    "sample --walk 0 1 --frames",
+                    "draw --out=x --count",
+                    "draw --out=x --size",
+                ),
+                "prepare photos --out=x --size",
+            )
+            for zeros in (20, 400)
+        ),
+        ("train --data=drawn --learning-rate-D=1e400", "--learning-rate-D: 1e400 is not above 0 and at most"),
+        ("sample --grid=99999x99999", "--grid: 99999x99999 are more than 1,000,000 pictures"),
         ("draw --out=x --count=-3", "--count: -3 is below 1"),
         ("draw --out=x --size=15", "--size: 15 is below 16"),
     ],
@@ -659,6 +755,18 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
             "sample --checkpoint=run/models/model.ckpt --count=12 --out=cats",
             "cats holds pictures up to 12",
         ),
+        ("sample --checkpoint=run --grid=512x1 --out=w.webp", "w.webp: 16384 x 32 pixels are too many"),
+        ("sample --checkpoint=run --grid=1x2047 --out=w.jpg", "w.jpg: 32 x 65504 pixels are too many"),
+        ("sample --checkpoint=run --grid=2048x1 --out=w.gif", "w.gif: 65536 x 32 pixels are too many"),
+        ("sample --checkpoint=run --count=180000", "cats.png: a grid of 13600 x 13568 pixels is too large"),
+        ("draw --count=99999 --out=new/cats.png", "cats.png: a grid of 40576 x 40448 pixels is too large"),
+        ("train --out=run --resume --batch-size=4", "was started with batch_size 8, now 4"),
+        ("train --out=old --resume", "old has no record of where its pictures are: name their folder with"),
+        (
+            "train --out=moved --resume",
+            "of moved were in /no/cats, which is gone: name their folder with --data",
+        ),
+        ("train --out=torn --resume", "torn/run.json is damaged: remove it"),
         ("draw --count=1 --size=32 --out=a-file", "a-file"),
         ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),
     ],
@@ -671,7 +779,14 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copytree(trained, tmp_path / "run")
+    record = (trained / "run.json").read_text()
+    pictures = '"data_source": "drawn"'
+    assert pictures in record
+    moved = record.replace(pictures, '"data_source": "/no/cats"')
+    old = record.replace(pictures, '"of_another_version": 1')
+    for name, text in {"run": record, "moved": moved, "old": old, "torn": record[:-9]}.items():
+        shutil.copytree(trained, tmp_path / name)
+        (tmp_path / name / "run.json").write_text(text)
     models = tmp_path / "run" / "models"
     ending = ".data-00000-of-00001"
     for name in ("damaged", "truncated"):
@@ -743,8 +858,9 @@ def test_values_that_the_program_cannot_use_are_no_traceback(
 def test_an_interrupted_training_saves_and_goes_on(
     number: int, status: int, message: str, tmp_path: Path
 ) -> None:
-    arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--epochs=100000", *TINY]
-    history = tmp_path / "history.jsonl"
+    run = tmp_path / "my run"
+    arguments = ["train", "--data=drawn", f"--out={run}", "--epochs=100000", *TINY]
+    history = run / "history.jsonl"
     with (tmp_path / "stdout").open("w") as stdout, (tmp_path / "stderr").open("w") as stderr:
         program = subprocess.Popen(command(*arguments), env=environment(), stdout=stdout, stderr=stderr)
         try:
@@ -763,10 +879,12 @@ def test_an_interrupted_training_saves_and_goes_on(
     assert "Traceback" not in err
     steps = len(read_losses(history))
     out = (tmp_path / "stdout").read_text()
-    assert f"Interrupted after step {steps}. Saved in {tmp_path / 'models'}" in out
-    assert {file.name for file in (tmp_path / "models").iterdir()} == {
+    assert f"Interrupted after step {steps}. Saved in {run / 'models'}" in out
+    assert {file.name for file in (run / "models").iterdir()} == {
         *(".lock", ".lock-holder"),
         *(f"model.ckpt{n}{e}" for n in ("", "-0", f"-{steps}") for e in (".index", ".data-00000-of-00001")),
     }
-    assert main([*arguments, "--resume", f"--steps={steps + 2}"]) == 0
+    words = shlex.split(out.partition("Go on with: ")[2])
+    assert words == ["catdcgan", "train", "--resume", "--out", str(run)]
+    assert main([*words[1:], f"--steps={steps + 2}"]) == 0
     assert len(read_losses(history)) == steps + 2

@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter, ImageSequence, PngImagePlugin
 
 from catdcgan import image_grid, plot_losses, save_animation, save_image, training_strip
 from catdcgan.data import scale_pixels
+from catdcgan.errors import InputError
 from catdcgan.images import grid_cells, show_image, to_pixels
 
 COLOURS = [(250, 10, 20), (30, 240, 40), (50, 60, 230), (200, 200, 0)]
@@ -224,6 +225,23 @@ def test_failed_write_leaves_the_old_picture_and_no_partial_file(
         save_image(plain(COLOURS[1]), tmp_path / "cat.png")
     assert files_in(tmp_path) == ["cat.png"]
     assert (tmp_path / "cat.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"), [("a.jpg", 65_500), ("a.jpeg", 65_500), ("a.webp", 16_383), ("a.GIF", 65_535)]
+)
+def test_picture_is_as_large_as_its_format_holds_and_no_larger(
+    name: str, longest: int, tmp_path: Path
+) -> None:
+    fits, large = plain(COLOURS[0], (longest, 1)), plain(COLOURS[0], (1, longest + 1))
+    save_image(fits, tmp_path / name)
+    with pytest.raises(InputError, match=f"{name}: 1 x {longest + 1} pixels are too many for"):
+        save_image(large, tmp_path / name)
+    if not name.startswith("a.jp"):
+        save_animation([fits], tmp_path / name)
+        with pytest.raises(InputError, match=f"{name}: 1 x {longest + 1} pixels are too many for"):
+            save_animation([large], tmp_path / name)
+    assert files_in(tmp_path) == [name]
 
 
 # --- animations --------------------------------------------------------------------------------------------

@@ -176,6 +176,15 @@ def test_finished_run_is_sampled_with_no_word_on_its_settings(run: Path) -> None
     assert sample(run / "models" / "model.ckpt", random_latents(2, 100)).shape == (2, 32, 32, 3)
 
 
+@pytest.mark.parametrize(
+    "name", [".", "models", *(f"models/model.ckpt{ending}" for ending in (*checkpoint.ENDINGS, ".meta"))]
+)
+def test_checkpoint_may_be_named_by_its_files_or_by_the_folder_of_its_run(name: str, run: Path) -> None:
+    path, z = run / "models" / "model.ckpt", random_latents(1, 100)
+    assert checkpoint.read_architecture(run / name) == checkpoint.read_architecture(path)
+    assert np.array_equal(sample(run / name, z), sample(path, z))
+
+
 @pytest.mark.tutorial_bug(26)
 def test_same_latents_draw_the_same_cats_and_others_draw_others(model: Path) -> None:
     first = sample(model, random_latents(4, Z_DIM, seed=0))

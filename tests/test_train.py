@@ -353,6 +353,16 @@ def test_the_graph_is_finalized_before_the_first_step_and_gains_no_op(
     assert set(op_counts) == {len(graphs[0].get_operations())}
 
 
+def test_without_a_limit_of_epochs_the_steps_decide(
+    cats: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="give epoch_count or step_count"):
+        train_tiny(cats, tmp_path, epoch_count=None)
+    assert not list(tmp_path.iterdir())
+    assert len(train_tiny(cats, tmp_path, epoch_count=None, step_count=4)[0]) == 4
+    assert "epoch 2, step 4: D" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("end", [{"epoch_count": 2}, {"epoch_count": 9, "step_count": 6}])
 def test_learning_rates_fall_in_a_straight_line_to_the_end(
     end: dict[str, int], cats: np.ndarray, tmp_path: Path
