@@ -15,9 +15,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
-
-POLICIES = ("color", "translation", "cutout")  # in the order in which they are applied
 
 
 def diff_augment(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) -> tf.Tensor:
@@ -39,23 +38,25 @@ def diff_augment(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) -> t
 
     Args:
         images: float32 (n, s, s, c) in [-1, 1]; all but n must be known when the graph is built.
-        policy: any of `POLICIES`; their order and repetition do not matter.
+        policy: any of `AUGMENT_POLICIES`; their order and repetition do not matter.
         seed: integers (2,), a new pair for each use; the same pair gives the same bits.
 
     Returns:
         The changed images (n, s, s, c), or `images` itself if the policy is empty.
 
     Raises:
-        ValueError: `policy` names something that is not in `POLICIES`.
+        ValueError: `policy` names something that is not in `AUGMENT_POLICIES`.
     """
     for name in policy:
-        if name not in POLICIES:
-            raise ValueError(f"{name!r} is no augmentation: policy lists any of {', '.join(POLICIES)}")
+        if name not in AUGMENT_POLICIES:
+            raise ValueError(
+                f"{name!r} is no augmentation: policy lists any of {', '.join(AUGMENT_POLICIES)}"
+            )
     if not policy:
         return images
     # Not seed + 1, + 2: then a step would repeat what the step before drew for something else.
     color_seed, translation_seed, cutout_seed = tf.unstack(
-        tf.random.experimental.stateless_split(seed, len(POLICIES))
+        tf.random.experimental.stateless_split(seed, len(AUGMENT_POLICIES))
     )
     if "color" in policy:
         images = _jitter_colors(images, color_seed)

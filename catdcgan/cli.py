@@ -9,10 +9,10 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -37,43 +37,30 @@ from catdcgan.images import (
     training_strip,
 )
 from catdcgan.prepare import REPORT, prepare
-from catdcgan.run import FIXED, RUN_NAME, changed_options, newest_run, next_run, read_record
+from catdcgan.run import RUN_NAME, changed_options, newest_run, next_run, read_record
+from catdcgan.settings import (
+    DRAWN,
+    FIXED,
+    LARGEST_SEED,
+    LARGEST_SIZE,
+    RECIPES,
+    Settings,
+    add_settings,
+    fraction,
+    from_record,
+    parse_number,
+    positive,
+    settings_from,
+    whole,
+)
 
 # What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
 
-Number = TypeVar("Number", int, float)
-
-DRAWN = "drawn"
-# What run.json and `train` call the settings that have another name here.
-OPTION_NAMES = {
-    "epoch_count": "epochs",
-    "step_count": "steps",
-    "z_distribution": "z",
-    "image_size": "size",
-    "image_mode": "mode",
-    "data_source": "data",
-}
-AUGMENTS = ("color", "translation", "cutout")  # catdcgan.augment.POLICIES, known without TensorFlow
-RECIPES: dict[str, dict[str, object]] = {
-    "article": {},  # the options' own defaults
-    "better": {  # made models/model.ckpt; models/README.md has the trials behind it
-        "base_filters": 32,
-        "batch_size": 16,
-        "epochs": None,  # no limit: the steps decide
-        "steps": 9000,
-        "learning_rate_D": 2e-4,
-        "decay_part": 0.3,
-        "flip": True,
-        "average_decay": 0.999,
-    },
-}
-
-# The largest numbers that options take. They leave room for any use, and stop a slip of the keyboard before
-# it fills memory or a disk.
-MOST = 1_000_000_000  # of anything else
-MOST_SAMPLED, MOST_DRAWN = 1_000_000, 100_000  # pictures; those that `draw_cats` draws are in memory together
+MOST_SAMPLED, MOST_DRAWN = (
+    1_000_000,
+    100_000,
+)  # pictures; those that `draw_cats` paints are in memory together
 MOST_FRAMES = 10_000  # from one cat to the next
-LARGEST_SIZE, LARGEST_WIDTH, LONGEST_LATENT, LARGEST_SEED = 2048, 512, 10_000, 2**64 - 1
 
 OTHER_FILES = (".ckpt", ".mkv", ".npy", ".npz", ".pkl", ".pt", ".pth")  # that neither Python nor Pillow knows
 ANIMATION_FRAMES = 100  # at most; more make the file large and the film long
@@ -114,25 +101,24 @@ def _unnamed(options: argparse.Namespace) -> Mapping[str, object]:
         InputError: the run's pictures are no longer where they were.
     """
     recipe: str | None = vars(options).get("recipe")
-    settings = dict(RECIPES[recipe or "article"])
     if not options.resume:
-        return settings
+        return RECIPES[recipe or "article"]
     out: Path = vars(options).get("out") or newest_run()
-    if record := read_record(out / RUN_NAME):
-        if recipe:
-            warnings.warn(f"--recipe is for a new run: settings come from {out / RUN_NAME}", stacklevel=2)
-        settings = {OPTION_NAMES.get(name, name): value for name, value in record["options"].items()}
-        settings["drawn_count"] = record["data"]["images"]
-    data = settings.get("data")
-    if data and data != DRAWN and "data" not in options and not Path(str(data)).is_dir():
+    record = read_record(out / RUN_NAME)
+    if record is None:
+        return {**RECIPES[recipe or "article"], "out": out}
+    if recipe:
+        warnings.warn(f"--recipe is for a new run: settings come from {out / RUN_NAME}", stacklevel=2)
+    data = record["options"].get("data_source")
+    if data and data != DRAWN and options.data_source is None and not Path(data).is_dir():
         raise InputError(
             f"the pictures of {out} were in {data}, which is gone: name their folder with --data"
         )
-    return {**settings, "out": out}
+    return {**from_record(record["options"]), "drawn_count": record["data"]["images"], "out": out}
 
 
-def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
-    """The parser of all commands; `settings` take the place of the defaults of `train`."""
+def _parser(unnamed: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
+    """The parser of all commands; `unnamed` takes the place of the defaults of `train`."""
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser("catdcgan", description="Train a DCGAN to draw cats, and look at them.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -148,15 +134,9 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
     )
     add = command.add_argument
     add(
-        "--data",
-        default=argparse.SUPPRESS,
-        metavar="FOLDER",
-        help='folder of pictures, or "drawn" for drawn cats (with --resume by itself that of the run)',
-    )
-    add(
         "--out",
         type=_folder,
-        default=argparse.SUPPRESS,
+        default=unnamed.get("out", argparse.SUPPRESS),
         metavar="FOLDER",
         help="folder of the run (default: runs/001, runs/002 and so on; with --resume the last of them)",
     )
@@ -169,85 +149,19 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
         "--recipe",
         choices=RECIPES,
         default=argparse.SUPPRESS,
-        help="settings that go together; other options still count (default: article). better: "
-        + " ".join(
-            f"{name}={'no limit' if value is None else value}" for name, value in RECIPES["better"].items()
-        ),
+        help="settings that go together; your options override them (default: article). better: "
+        + " ".join(f"{name}={'no limit' if v is None else v}" for name, v in RECIPES["better"].items()),
     )
-    add("--epochs", type=_whole(1), default=215, metavar="N", help="passes over the pictures, in all")
-    add("--steps", type=_whole(1), metavar="N", help="stop after so many steps in all")
-    add("--batch-size", type=_whole(1), default=64, metavar="N", help="pictures in a step")
-    add(
-        "--base-filters",
-        type=_whole(1, LARGEST_WIDTH),
-        default=64,
-        metavar="N",
-        help="width of both networks",
-    )
-    add("--size", type=_image_size, default=128, metavar="N", help="side of the pictures in pixels")
-    add("--mode", choices=("RGB", "L"), default="RGB", help="colour or grayscale")
-    add("--z-dim", type=_whole(1, LONGEST_LATENT), default=100, metavar="N", help="length of a latent")
-    add("--learning-rate-D", type=_positive, default=5e-5, metavar="R", help="of the discriminator")
-    add("--learning-rate-G", type=_positive, default=2e-4, metavar="R", help="of the generator")
-    add(
-        "--decay-part",
-        type=_fraction,
-        default=0.0,
-        metavar="P",
-        help="let both learning rates fall to 0 over this last part of the run, such as 0.3; 0 for none",
-    )
-    add("--beta1", type=_fraction, default=0.5, metavar="B", help="Adam's decay of the first moment")
-    add("--alpha", type=_fraction, default=0.2, metavar="A", help="slope of the leaky ReLU below zero")
-    add("--smooth", type=_fraction, default=0.1, metavar="S", help="real images are labelled 1 - S")
-    add("--flip", action=argparse.BooleanOptionalAction, default=False, help="mirror half of the real images")
-    add(
-        "--average-decay",
-        type=_fraction,
-        default=0.0,
-        metavar="D",
-        help="draw with an exponential moving average of the generator, such as 0.999; 0 for none",
-    )
-    add(
-        "--augment",
-        type=_policies,
-        default=(),
-        metavar="LIST",
-        help="change real and generated images alike before they are judged (DiffAugment), for when photos "
-        f"are few: {','.join(AUGMENTS)}, or some of these",
-    )
-    add("--z", choices=("uniform", "normal"), default="uniform", help="distribution of the latents")
-    add(
-        "--xla",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="compile with XLA: a slower start (not measured on a GPU yet)",
-    )
-    add(
-        "--mixed-precision",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU yet)",
-    )
-    add(
-        "--seed",
-        type=_whole(0, LARGEST_SEED),
-        default=0,
-        metavar="N",
-        help="the same seed gives the same cats",
-    )
-    add("--save-every-epochs", type=_whole(1), default=5, metavar="N", help="epochs between checkpoints")
-    add("--save-every-minutes", type=_positive, default=10, metavar="N", help="and minutes between them")
-    add("--keep-checkpoints", type=_whole(1), default=5, metavar="N", help="how many stay")
+    add_settings(command, unnamed)
     add("--quiet", action="store_true", help="show no progress")
-    add("--sample-every-steps", type=_whole(1), default=100, metavar="N", help="steps between sample grids")
     add(
         "--drawn-count",
-        type=_whole(1, MOST_DRAWN),
-        default=4000,
+        type=whole(1, MOST_DRAWN),
+        default=unnamed.get("drawn_count", 4000),
         metavar="N",
-        help="how many cats --data drawn draws",
+        help="how many cats --data drawn paints",
     )
-    command.set_defaults(run=_train, refuse=command.error, **settings)
+    command.set_defaults(run=_train, refuse=command.error)
 
     command = commands.add_parser(
         "sample",
@@ -265,7 +179,7 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
     shape = command.add_mutually_exclusive_group()
     shape.add_argument(
         "--count",
-        type=_whole(1, MOST_SAMPLED),
+        type=whole(1, MOST_SAMPLED),
         default=argparse.SUPPRESS,
         metavar="N",
         help="how many cats (default: 64)",
@@ -279,14 +193,14 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
     )
     add(
         "--seed",
-        type=_whole(0, LARGEST_SEED),
+        type=whole(0, LARGEST_SEED),
         default=0,
         metavar="N",
         help="the same seed gives the same cats",
     )
     add(
         "--truncate",
-        type=_positive,
+        type=positive,
         default=argparse.SUPPRESS,
         metavar="T",
         help="keep the numbers of the latents within [-T, T]: cats that differ less, of which fewer go wrong "
@@ -294,7 +208,7 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
     )
     add(
         "--walk",
-        type=_whole(0),
+        type=whole(0),
         nargs="+",
         default=argparse.SUPPRESS,
         metavar=("A", "B"),
@@ -303,7 +217,7 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
     )
     add(
         "--frames",
-        type=_whole(1, MOST_FRAMES),
+        type=whole(1, MOST_FRAMES),
         default=argparse.SUPPRESS,
         metavar="N",
         help=f"of --walk, from one cat to the next (default: {WALK_FRAMES})",
@@ -321,7 +235,7 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
         action="store_true",
         help="the model was trained on pixels in [-0.5, 0.5], as the article's author's was",
     )
-    add("--alpha", type=_fraction, default=0.2, metavar="A", help="as the model was trained with")
+    add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
     add("--z", choices=("uniform", "normal"), default="uniform", help="as the model was trained with")
     command.set_defaults(run=_sample, refuse=command.error)
 
@@ -332,17 +246,17 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
         description="Draw cartoon cats, no two alike: pictures to train on without a download.",
     )
     add = command.add_argument
-    add("--count", type=_whole(1, MOST_DRAWN), default=64, metavar="N", help="how many pictures")
+    add("--count", type=whole(1, MOST_DRAWN), default=64, metavar="N", help="how many pictures")
     add(
         "--size",
-        type=_whole(16, LARGEST_SIZE),
+        type=whole(16, LARGEST_SIZE),
         default=128,
         metavar="N",
         help="side of the pictures in pixels",
     )
     add(
         "--seed",
-        type=_whole(0, LARGEST_SEED),
+        type=whole(0, LARGEST_SEED),
         default=0,
         metavar="N",
         help="the same seed gives the same cats",
@@ -392,7 +306,7 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
     )
     add(
         "--size",
-        type=_whole(1, LARGEST_SIZE),
+        type=whole(1, LARGEST_SIZE),
         default=128,
         metavar="N",
         help="side of the pictures in pixels",
@@ -403,85 +317,65 @@ def _parser(settings: Mapping[str, object] = RECIPES["article"]) -> argparse.Arg
 
 
 def _train(options: argparse.Namespace) -> None:
+    settings = settings_from(vars(options))
     out: Path | None = vars(options).get("out")
-    data: str | None = vars(options).get("data")
-    if data is None and not options.resume:
+    if settings.data_source is None and not options.resume:
         options.refuse("the following arguments are required: --data")
     if out:
-        _check_run(out, options)
-    if data is None:
+        _check_run(out, settings, options.resume)
+    if settings.data_source is None:
         raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
-    dataset = _read_data(data, options)
+    dataset = _read_data(settings, options)
+    if settings.data_source != DRAWN:
+        settings = replace(settings, data_source=os.path.abspath(settings.data_source))
     out = out or next_run()
     if not options.quiet:
         print(f"Training on {len(dataset.images)} images in {out}", file=sys.stderr)
 
     from catdcgan.train import train
 
+    arguments = asdict(settings)
+    del arguments["image_size"], arguments["image_mode"]
     try:
         losses, _ = train(
-            options.epochs,
-            options.batch_size,
-            options.z_dim,
-            options.learning_rate_D,
-            options.learning_rate_G,
-            options.beta1,
-            partial(dataset.get_batches, scale=False),  # the graph scales
-            dataset.shape,
-            dataset.image_mode,
-            options.alpha,
-            smooth=options.smooth,
-            base_filters=options.base_filters,
-            seed=options.seed,
+            get_batches=partial(dataset.get_batches, scale=False),  # the graph scales
+            data_shape=dataset.shape,
+            data_image_mode=dataset.image_mode,
             resume=options.resume,
             model_dir=out / "models",
             image_dir=out / "images",
-            step_count=options.steps,
-            save_every_epochs=options.save_every_epochs,
-            save_every_minutes=options.save_every_minutes,
-            sample_every_steps=options.sample_every_steps,
             show_every_epochs=0,
-            keep_checkpoints=options.keep_checkpoints,
-            flip=options.flip,
-            average_decay=options.average_decay,
-            augment=options.augment,
-            z_distribution=options.z,
             log_dir=out,
             event_files=True,
             data_fingerprint=dataset.fingerprint(),
             quiet=options.quiet,
-            xla=options.xla,
-            mixed_precision=options.mixed_precision,
-            decay_part=options.decay_part,
-            data_source=DRAWN if data == DRAWN else os.path.abspath(data),
+            **arguments,
         )
     except (KeyboardInterrupt, SystemExit):
         # Without a history it had not begun: TensorFlow takes seconds to build the graph.
         if (out / HISTORY_NAME).exists():
             print(f"Go on with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
-            _draw_run(out, options.size)
+            _draw_run(out, settings.image_size)
         raise
-    _draw_run(out, options.size)
+    _draw_run(out, settings.image_size)
     print(f"{len(losses)} steps done: see {out / 'images'}, and draw with")
-    z = [] if options.z == "uniform" else ["--z", options.z]
+    z = [] if settings.z_distribution == "uniform" else ["--z", settings.z_distribution]
     print(shlex.join(["catdcgan", "sample", "--checkpoint", str(out / "models" / "model.ckpt"), *z]))
 
 
-def _check_run(out: Path, options: argparse.Namespace) -> None:
+def _check_run(out: Path, settings: Settings, resume: bool) -> None:
     """Refuse what cannot be trained in a folder, before pictures are read and TensorFlow loads."""
-    find_start(out / "models", options.resume)
+    find_start(out / "models", resume)
     _check_folders(out / "models", out / "images")
-    if options.resume:
-        fixed = {name: getattr(options, OPTION_NAMES.get(name, name)) for name in FIXED}
-        changed_options(out / RUN_NAME, fixed, data={})
+    if resume:
+        changed_options(out / RUN_NAME, {name: getattr(settings, name) for name in FIXED}, data={})
 
 
-def _read_data(data: str, options: argparse.Namespace) -> Dataset:
-    if data == DRAWN:
-        progress = not options.quiet
-        images = draw_cats(options.drawn_count, options.size, options.seed, options.mode, progress)
-        return Dataset.from_array(images, options.seed)
-    return Dataset(data, options.size, options.mode, options.seed, quiet=options.quiet)
+def _read_data(settings: Settings, options: argparse.Namespace) -> Dataset:
+    size, seed, mode = settings.image_size, settings.seed, settings.image_mode
+    if settings.data_source == DRAWN:
+        return Dataset.from_array(draw_cats(options.drawn_count, size, seed, mode, not options.quiet), seed)
+    return Dataset(str(settings.data_source), size, mode, seed, quiet=options.quiet)
 
 
 def _draw_run(out: Path, size: int) -> None:
@@ -590,36 +484,6 @@ def _write(images: Iterable[np.ndarray], count: int, out: Path, columns: int | N
     print(f"{count} cats in {out}{os.sep}")
 
 
-def _number(kind: Callable[[str], Number], text: str) -> Number:
-    try:
-        return kind(text)
-    except ValueError:
-        name = "whole number" if kind is int else "number"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {name}") from None
-
-
-def _whole(minimum: int, maximum: int = MOST) -> Callable[[str], int]:
-    """The type of an option that takes whole numbers from a minimum to a maximum."""
-
-    def whole_number(text: str) -> int:
-        number = _number(int, text)
-        if number < minimum:
-            raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
-        if number > maximum:
-            raise argparse.ArgumentTypeError(f"{text} is above {maximum:,}")
-        return number
-
-    return whole_number
-
-
-def _image_size(text: str) -> int:
-    """A side that both networks can halve four times."""
-    number = _whole(0, LARGEST_SIZE)(text)
-    if number < 32 or number % 16:
-        raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16 from 32 up")
-    return number
-
-
 def _picture_or_folder(text: str) -> Path:
     """A name for a picture, an animation or a folder, but for one that ends like another kind of file.
 
@@ -649,32 +513,7 @@ def _grid(text: str) -> tuple[int, int]:
     shape = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not shape:
         raise argparse.ArgumentTypeError(f"{text!r} is not COLUMNSxROWS, such as 8x4")
-    columns, rows = (_number(int, side) for side in shape.groups())
+    columns, rows = (parse_number(int, side) for side in shape.groups())
     if columns * rows > MOST_SAMPLED:
         raise argparse.ArgumentTypeError(f"{text} are more than {MOST_SAMPLED:,} pictures")
     return columns, rows
-
-
-def _positive(text: str) -> float:
-    """A number above 0."""
-    number = _number(float, text)
-    if not 0 < number <= MOST:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {MOST:,}")
-    return number
-
-
-def _fraction(text: str) -> float:
-    """A number from 0 up to, but without, 1."""
-    number = _number(float, text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 up to below 1")
-    return number
-
-
-def _policies(text: str) -> tuple[str, ...]:
-    """Names of `diff_augment` policies, with commas between them."""
-    names = tuple(name for name in text.split(",") if name)
-    for name in names:
-        if name not in AUGMENTS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(AUGMENTS)}")
-    return names

@@ -22,6 +22,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from catdcgan import __version__
 from catdcgan.errors import InputError
 from catdcgan.files import whole_or_nothing
+from catdcgan.settings import FIXED
 
 RUN_NAME = "run.json"
 RUNS = Path("runs")  # where the numbered runs are
@@ -30,20 +31,6 @@ RUNS = Path("runs")  # where the numbered runs are
 # holds it stands in a file of its own, as Windows lets no other program read a locked one.
 LOCK_NAME = ".lock"
 HOLDER_NAME = ".lock-holder"
-
-# What a run keeps for life. The first four are the shapes of its weights. Batch size and seed say which
-# images and latents a step gets: a resumed run takes the steps that it would have taken. With another alpha
-# or other latents the same weights draw other pictures.
-FIXED = (
-    "z_dim",
-    "base_filters",
-    "image_size",
-    "image_mode",
-    "batch_size",
-    "seed",
-    "alpha",
-    "z_distribution",
-)
 
 
 class RunError(InputError):

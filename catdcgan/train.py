@@ -26,6 +26,7 @@ from catdcgan.images import grid_cells
 from catdcgan.progress import Progress
 from catdcgan.run import RUN_NAME, changed_options, lock, record_start
 from catdcgan.sample import random_latents, show_generator_output
+from catdcgan.settings import settings_from, to_record
 from catdcgan.step import TrainingGraph, training_graph
 from catdcgan.tf1 import tf
 from catdcgan.trouble import TrainingError, Watch
@@ -33,14 +34,6 @@ from catdcgan.trouble import TrainingError, Watch
 SAMPLE_COUNT = 25  # pictures in a sample grid
 STEP_STREAM = 1  # keeps the random numbers of the steps apart from those of the data's order
 EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to see, and small after days
-
-# What decides how a run goes: written to run.json and compared when it is resumed.
-OPTIONS = [
-    *("epoch_count", "step_count", "batch_size", "learning_rate_D", "learning_rate_G", "beta1", "smooth"),
-    *("z_dim", "z_distribution", "base_filters", "alpha", "seed", "flip", "augment", "average_decay"),
-    *("decay_part", "xla", "mixed_precision", "data_source"),
-    *("save_every_epochs", "save_every_minutes", "sample_every_steps", "keep_checkpoints"),
-]
 
 
 def train(
@@ -158,8 +151,7 @@ def train(
     if height != width:
         raise ValueError(f"training needs square images, not {height} x {width}")
     random_latents(0, z_dim, 0, z_distribution)  # an unknown distribution is refused before anything is made
-    options = {name: settings[name] for name in OPTIONS}
-    options |= {"image_size": height, "image_mode": data_image_mode}
+    options = to_record(settings_from(settings | {"image_size": height, "image_mode": data_image_mode}))
     data = {"images": image_count, "shape": data_shape[1:], "fingerprint": data_fingerprint}
     checkpoint.find_start(model_dir, resume)  # a wrong folder is refused before anything is made in it
 

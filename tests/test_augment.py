@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from catdcgan.augment import POLICIES, diff_augment
+from catdcgan.augment import diff_augment
+from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
 SEED = (3, 14)
@@ -103,7 +104,7 @@ def drawn_holes(many: np.ndarray) -> np.ndarray:
     return np.array([[r.start, r.stop, c.start, c.stop] for r, c in map(hole_of, blanks)])
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", AUGMENT_POLICIES)
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(name: str) -> None:
     images = noise(8, 32, 32, 3)
     first = augment(images, name)
@@ -112,7 +113,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(name: str) ->
         assert not np.array_equal(first, augment(images, name, seed=other))
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", AUGMENT_POLICIES)
 def test_each_image_of_a_batch_changes_in_its_own_way(name: str) -> None:
     outputs = augment(np.repeat(noise(1, 128, 128, 3), 8, axis=0), name)
     assert len(np.unique(outputs, axis=0)) == 8
@@ -227,7 +228,7 @@ def test_the_place_of_the_cutout_is_not_drawn_from_the_numbers_of_the_move() -> 
     assert len(set(zip((down % 3).tolist(), (first % 3).tolist(), strict=True))) == 9
 
 
-@pytest.mark.parametrize("policy", [POLICIES, POLICIES[::-1], (*POLICIES, "color")])
+@pytest.mark.parametrize("policy", [AUGMENT_POLICIES, AUGMENT_POLICIES[::-1], (*AUGMENT_POLICIES, "color")])
 def test_policies_are_applied_once_each_and_in_the_papers_order(policy: tuple[str, ...]) -> None:
     images = noise(8, 32, 32, 3)
     expected = images
@@ -260,8 +261,8 @@ def test_the_gradient_of_cutout_is_nothing_where_it_is_blank() -> None:
 
 def test_the_gradient_of_all_together_is_that_of_finite_differences() -> None:
     images, change, upstream = (noise(8, 32, 32, 3, seed=seed) for seed in range(3))
-    gradient = augment(images, *POLICIES, upstream=upstream)
-    difference = augment(images + change, *POLICIES) - augment(images, *POLICIES)
+    gradient = augment(images, *AUGMENT_POLICIES, upstream=upstream)
+    difference = augment(images + change, *AUGMENT_POLICIES) - augment(images, *AUGMENT_POLICIES)
     expected = (difference * upstream).sum((1, 2, 3))
     np.testing.assert_allclose((gradient * change).sum((1, 2, 3)), expected, rtol=1e-4, atol=1e-3)
 
@@ -270,7 +271,7 @@ def test_the_gradient_of_all_together_is_that_of_finite_differences() -> None:
 def test_one_graph_takes_batches_of_any_size_and_holds_no_variable(channels: int) -> None:
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.float32, (None, 32, 32, channels))
-        outputs = diff_augment(images, POLICIES, tf.constant(SEED))
+        outputs = diff_augment(images, AUGMENT_POLICIES, tf.constant(SEED))
         assert outputs.shape.as_list() == [None, 32, 32, channels]
         assert outputs.dtype == tf.float32
         assert not tf.global_variables()
@@ -284,7 +285,7 @@ def test_one_graph_takes_batches_of_any_size_and_holds_no_variable(channels: int
 def test_a_known_batch_size_stays_known() -> None:
     with tf.Graph().as_default():
         images = tf.placeholder(tf.float32, (5, 32, 32, 3))
-        assert diff_augment(images, POLICIES, tf.constant(SEED)).shape.as_list() == [5, 32, 32, 3]
+        assert diff_augment(images, AUGMENT_POLICIES, tf.constant(SEED)).shape.as_list() == [5, 32, 32, 3]
 
 
 def test_no_policy_returns_the_images_themselves_and_adds_nothing_to_the_graph() -> None:

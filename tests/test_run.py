@@ -18,7 +18,6 @@ import pytest
 
 from catdcgan.errors import InputError
 from catdcgan.run import (
-    FIXED,
     RUN_NAME,
     RunError,
     changed_options,
@@ -27,6 +26,7 @@ from catdcgan.run import (
     next_run,
     record_start,
 )
+from catdcgan.settings import FIXED
 
 # --- one program trains in a folder ------------------------------------------------------------------------
 

@@ -23,12 +23,12 @@ from PIL import Image
 from tiny_runs import Values, files, same, train_tiny
 
 from catdcgan import CheckpointError, Dataset, draw_cats, random_latents, read_losses, sample, train
-from catdcgan.augment import POLICIES
 from catdcgan.checkpoint import latest, numbered
 from catdcgan.data import scale_pixels
 from catdcgan.history import HISTORY_NAME, read_history
 from catdcgan.model import model_inputs, model_loss, model_optimizers
 from catdcgan.run import RunError
+from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
 AVERAGE = "/ExponentialMovingAverage"
@@ -136,7 +136,7 @@ RUN = {
     "average_decay": 0.9,
     "sample_every_steps": 2,
     "seed": 3,
-    "augment": POLICIES,
+    "augment": AUGMENT_POLICIES,
 }
 
 

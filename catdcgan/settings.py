@@ -1,0 +1,236 @@
+"""Every setting of a run once: its default, its command-line option and its check; and the recipes.
+
+The options of ``catdcgan train``, ``run.json`` and the comparison at a resume all read this list. Nothing
+here needs TensorFlow, so that ``--help`` and wrong usage answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+Number = TypeVar("Number", int, float)
+
+DRAWN = "drawn"  # in place of a folder of pictures: cats that Pillow paints
+IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's name of the mode -> channels
+AUGMENT_POLICIES = ("color", "translation", "cutout")  # in the order in which they are applied
+Z_DISTRIBUTIONS = ("uniform", "normal")
+
+# The largest numbers that options take. They leave room for any use, and stop a slip of the keyboard before
+# it fills memory or a disk.
+MOST = 1_000_000_000  # of anything else
+LARGEST_SIZE, LARGEST_WIDTH, LONGEST_LATENT, LARGEST_SEED = 2048, 512, 10_000, 2**64 - 1
+
+
+# Checks: each takes the text of an option and returns its value, or raises argparse.ArgumentTypeError.
+
+
+def parse_number(kind: Callable[[str], Number], text: str) -> Number:
+    """A number of a kind, int or float."""
+    try:
+        return kind(text)
+    except ValueError:
+        name = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {name}") from None
+
+
+def whole(minimum: int, maximum: int = MOST) -> Callable[[str], int]:
+    """The check for whole numbers from a minimum to a maximum."""
+
+    def whole_number(text: str) -> int:
+        value = parse_number(int, text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
+        if value > maximum:
+            raise argparse.ArgumentTypeError(f"{text} is above {maximum:,}")
+        return value
+
+    return whole_number
+
+
+def image_side(text: str) -> int:
+    """A side that both networks can halve four times."""
+    side = whole(0, LARGEST_SIZE)(text)
+    if not is_image_size(side):
+        raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16 from 32 up")
+    return side
+
+
+def is_image_size(side: int) -> bool:
+    """Whether the networks can be built for pictures of this side, in pixels."""
+    return side >= 32 and side % 16 == 0
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = parse_number(float, text)
+    if not 0 < value <= MOST:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {MOST:,}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A number from 0 up to, but without, 1."""
+    value = parse_number(float, text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 up to below 1")
+    return value
+
+
+def policies(text: str) -> tuple[str, ...]:
+    """Augmentation policies, separated by commas."""
+    names = tuple(name for name in text.split(",") if name)
+    for name in names:
+        if name not in AUGMENT_POLICIES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(AUGMENT_POLICIES)}")
+    return names
+
+
+# The list.
+
+
+def setting(
+    default: Any,
+    option: str,
+    check: Callable[[str], Any] | tuple[str, ...] | None,
+    help: str,
+    metavar: str = "N",
+    fixed: bool = False,
+) -> Any:
+    """Make a field of `Settings`.
+
+    Args:
+        default: the command line's; `train` has the article's.
+        option: on the command line, such as ``--epochs``.
+        check: turns the option's text into the value; or the values to choose from; or None for a switch.
+        help: what ``--help`` says of it.
+        metavar: what stands for the value there.
+        fixed: whether a run keeps this setting for life.
+    """
+    parsing: dict[str, Any] = {"help": help}
+    if check is None:
+        parsing["action"] = argparse.BooleanOptionalAction
+    elif isinstance(check, tuple):
+        parsing["choices"] = check
+    else:
+        parsing |= {"type": check, "metavar": metavar}
+    return field(default=default, metadata={"option": option, "fixed": fixed, "parsing": parsing})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides how a run goes: recorded in run.json, and compared when the run is resumed.
+
+    A run keeps its fixed settings. Width, size, colours and length of the latents are the shapes of its
+    weights. Batch size and seed decide which images and latents a step gets: a resumed run takes the steps
+    that it would have taken. With another alpha or other latents the same weights make other pictures.
+    """
+
+    epoch_count: int | None = setting(215, "--epochs", whole(1), "passes over the pictures, in total")
+    step_count: int | None = setting(None, "--steps", whole(1), "stop after N steps in total")
+    batch_size: int = setting(64, "--batch-size", whole(1), "pictures in a step", fixed=True)
+    learning_rate_D: float = setting(5e-5, "--learning-rate-D", positive, "of the discriminator")
+    learning_rate_G: float = setting(2e-4, "--learning-rate-G", positive, "of the generator")
+    beta1: float = setting(0.5, "--beta1", fraction, "Adam's decay of the first moment")
+    smooth: float = setting(0.1, "--smooth", fraction, "real images are labelled 1 - N")
+    z_dim: int = setting(100, "--z-dim", whole(1, LONGEST_LATENT), "length of a latent", fixed=True)
+    z_distribution: str = setting(
+        "uniform", "--z", Z_DISTRIBUTIONS, "distribution of the latents", fixed=True
+    )
+    base_filters: int = setting(
+        64, "--base-filters", whole(1, LARGEST_WIDTH), "width of both networks", fixed=True
+    )
+    alpha: float = setting(0.2, "--alpha", fraction, "slope of the leaky ReLU below zero", fixed=True)
+    seed: int = setting(0, "--seed", whole(0, LARGEST_SEED), "the same seed gives the same cats", fixed=True)
+    flip: bool = setting(False, "--flip", None, "mirror half of the real images")
+    augment: tuple[str, ...] = setting(
+        (),
+        "--augment",
+        policies,
+        "change real and generated images alike before they are judged (DiffAugment), for when photos are "
+        f"few: {','.join(AUGMENT_POLICIES)}, or some of these",
+        "LIST",
+    )
+    average_decay: float = setting(
+        0.0,
+        "--average-decay",
+        fraction,
+        "sample with an exponential moving average of the generator, such as 0.999; 0 for none",
+    )
+    decay_part: float = setting(
+        0.0,
+        "--decay-part",
+        fraction,
+        "let both learning rates fall to 0 over this last part of the run, such as 0.3; 0 for none",
+    )
+    xla: bool = setting(False, "--xla", None, "compile with XLA: a slower start (not measured on a GPU)")
+    mixed_precision: bool = setting(
+        False,
+        "--mixed-precision",
+        None,
+        "multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU)",
+    )
+    data_source: str | None = setting(
+        None,
+        "--data",
+        str,
+        f'folder of pictures, or "{DRAWN}" for painted cats; with --resume, by default those of the run',
+        "FOLDER",
+    )
+    save_every_epochs: int = setting(5, "--save-every-epochs", whole(1), "epochs between checkpoints")
+    save_every_minutes: float = setting(10, "--save-every-minutes", positive, "and minutes between them")
+    sample_every_steps: int = setting(100, "--sample-every-steps", whole(1), "steps between sample grids")
+    keep_checkpoints: int = setting(5, "--keep-checkpoints", whole(1), "how many are kept")
+    image_size: int = setting(128, "--size", image_side, "side of the pictures in pixels", fixed=True)
+    image_mode: str = setting("RGB", "--mode", tuple(IMAGE_MODES), "colour or grayscale", fixed=True)
+
+
+NO_LIMIT = "no limit"  # of epochs, in run.json
+
+FIXED = tuple(item.name for item in fields(Settings) if item.metadata["fixed"])
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "article": {},  # the defaults
+    "better": {  # made models/model.ckpt; models/README.md has the trials behind it
+        "base_filters": 32,
+        "batch_size": 16,
+        "epoch_count": None,  # no limit: the steps decide
+        "step_count": 9000,
+        "learning_rate_D": 2e-4,
+        "decay_part": 0.3,
+        "flip": True,
+        "average_decay": 0.999,
+    },
+}
+
+
+def add_settings(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
+    """Give a parser the option of each setting; `defaults`, by field, take the place of the list's."""
+    for item in fields(Settings):
+        default = defaults.get(item.name, item.default)
+        parser.add_argument(
+            item.metadata["option"], dest=item.name, default=default, **item.metadata["parsing"]
+        )
+
+
+def settings_from(values: Mapping[str, Any]) -> Settings:
+    """Pick the settings out of values by name, such as parsed options or a function's arguments.
+
+    Raises:
+        KeyError: one is missing.
+    """
+    return Settings(**{item.name: values[item.name] for item in fields(Settings)})
+
+
+def to_record(settings: Settings) -> dict[str, Any]:
+    """The settings by name, as run.json holds them."""
+    record = asdict(settings)
+    return record | {"epoch_count": record["epoch_count"] or NO_LIMIT}
+
+
+def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of settings by name that run.json holds; one of another version may lack some."""
+    epochs = record.get("epoch_count")
+    return {**record, "epoch_count": None if epochs == NO_LIMIT else epochs}
