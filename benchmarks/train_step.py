@@ -113,17 +113,16 @@ def tensorflow_step(
         parameters and of operations in the graph.
     """
     from catdcgan.model import model_inputs, model_loss, model_optimizers
+    from catdcgan.settings import Settings
     from catdcgan.step import training_graph
     from catdcgan.tf1 import tf
 
     shape = (size, size, 3)
     with tf.Graph().as_default() as graph:
         if name == OURS:
-            net = training_graph(
-                shape, Z_DIM, **STEP_OPTIONS, base_filters=width, seed=0, average_decay=0, augment=()
-            )
+            net = training_graph(Settings(image_size=size, z_dim=Z_DIM, base_filters=width, **STEP_OPTIONS))
             placeholders = [net.input_real, net.input_z, net.lr_G, net.lr_D]
-            calls = [[net.values, net.step]]
+            calls = [[net.metrics, net.step]]
         else:
             real, z, lr_G, lr_D = placeholders = model_inputs(shape, Z_DIM)
             d_loss, g_loss = model_loss(real, z, 3, STEP_OPTIONS["alpha"], STEP_OPTIONS["smooth"], width)

@@ -10,12 +10,8 @@ Letters in the shapes: n images in a batch, s image size (128), c channels (3 or
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from catdcgan.layers import batch_normalization, conv2d, conv2d_transpose, dense
 from catdcgan.tf1 import tf
-
-D_OUTPUTS = "d_outputs"  # collection: the discriminator's mean probability for real images, and for forgeries
 
 
 def model_inputs(
@@ -41,7 +37,7 @@ def model_inputs(
 def discriminator(
     x: tf.Tensor, is_reuse: bool = False, alpha: float = 0.2, base_filters: int = 64
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Judge images: the expert who tells real cats from forged ones.
+    """Judge images: the expert who tells real cats from fakes.
 
     ========  ================  ====================
     layer     kernel / stride   output
@@ -58,7 +54,7 @@ def discriminator(
 
     Args:
         x: images (n, s, s, c) in [-1, 1].
-        is_reuse: False makes the variables, True uses them again (for the second pass, on forgeries).
+        is_reuse: False makes the variables, True uses them again (for the second pass, on fakes).
         alpha: slope of the leaky ReLU below zero.
         base_filters: width; every layer grows with it.
 
@@ -98,7 +94,7 @@ def generator(
     base_filters: int = 64,
     image_size: int = 128,
 ) -> tf.Tensor:
-    """Draw images from latents: the forger.
+    """Generate images from latents: the forger.
 
     ===========  ================  ====================
     layer        kernel / stride   output
@@ -170,15 +166,8 @@ def model_loss(
     alpha: float,
     smooth: float = 0.1,
     base_filters: int = 64,
-    augment: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
-    discriminator_step: Callable[[tf.Tensor], tf.Operation] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Build both networks and what each of them minimizes.
-
-    The discriminator is asked for 1 - `smooth` on real images (one-sided label smoothing, Salimans et al.
-    2016, arXiv:1606.03498) and for 0 on forgeries; the generator wants 1 for its forgeries (the
-    "non-saturating" loss of Goodfellow et al. 2014). When neither can win and `smooth` is 0, the
-    discriminator says 1/2 to everything: d_loss = 2 ln 2 = 1.386 and g_loss = ln 2 = 0.693.
 
     Args:
         input_real: real images (n, s, s, c) in [-1, 1].
@@ -187,30 +176,46 @@ def model_loss(
         alpha: slope of the leaky ReLU below zero, in both networks.
         smooth: how far the label of real images stays below 1.
         base_filters: width of both networks.
-        augment: changes images before the discriminator sees them, as `diff_augment` does.
-        discriminator_step: None for the article's losses, which two session calls minimize in turn. Or a
-            function that makes the discriminator's step from its loss: the generator's loss is then what the
-            discriminator says after this step, and one session call does both on one batch of forgeries.
 
     Returns:
-        ``(d_loss, g_loss)``, scalars: mean sigmoid cross-entropy, in nats.
+        ``(d_loss, g_loss)``, scalars in nats: see `discriminator_loss` and `generator_loss`. When neither
+        network can win and `smooth` is 0, the discriminator says 1/2 to everything: d_loss = 2 ln 2 = 1.386
+        and g_loss = ln 2 = 0.693.
     """
     fake = generator(
         input_z, output_channel_dim, alpha=alpha, base_filters=base_filters, image_size=input_real.shape[1]
     )
-    out_real, logits_real = discriminator(augment(input_real), alpha=alpha, base_filters=base_filters)
-    out_fake, logits_fake = discriminator(augment(fake), True, alpha, base_filters)
-    tf.add_to_collection(D_OUTPUTS, tf.reduce_mean(out_real))
-    tf.add_to_collection(D_OUTPUTS, tf.reduce_mean(out_fake))
+    _, logits_real = discriminator(input_real, alpha=alpha, base_filters=base_filters)
+    _, logits_fake = discriminator(fake, True, alpha, base_filters)
+    return discriminator_loss(logits_real, logits_fake, smooth), generator_loss(logits_fake)
 
-    d_loss_real = _cross_entropy(logits_real, 1 - smooth)
-    d_loss_fake = _cross_entropy(logits_fake, 0)
-    d_loss = d_loss_real + d_loss_fake
-    if discriminator_step:
-        with tf.control_dependencies([discriminator_step(d_loss)]):
-            _, logits_fake = discriminator(augment(fake), True, alpha, base_filters)
-    g_loss = _cross_entropy(logits_fake, 1)
-    return d_loss, g_loss
+
+def discriminator_loss(logits_real: tf.Tensor, logits_fake: tf.Tensor, smooth: float = 0.1) -> tf.Tensor:
+    """Ask the discriminator for 1 - `smooth` on real images and for 0 on fakes.
+
+    One-sided label smoothing (Salimans et al. 2016, arXiv:1606.03498) keeps it from being too sure of itself.
+
+    Args:
+        logits_real: the discriminator's logits (n, 1) for real images.
+        logits_fake: its logits (n, 1) for generated images.
+        smooth: how far the label of real images stays below 1.
+
+    Returns:
+        Scalar: mean sigmoid cross-entropy, in nats.
+    """
+    return _cross_entropy(logits_real, 1 - smooth) + _cross_entropy(logits_fake, 0)
+
+
+def generator_loss(logits_fake: tf.Tensor) -> tf.Tensor:
+    """Want 1 for the generator's fakes: the "non-saturating" loss of Goodfellow et al. 2014.
+
+    Args:
+        logits_fake: the discriminator's logits (n, 1) for generated images.
+
+    Returns:
+        Scalar: mean sigmoid cross-entropy, in nats.
+    """
+    return _cross_entropy(logits_fake, 1)
 
 
 def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
@@ -241,7 +246,14 @@ def model_optimizers(
 
 
 def network_step(scope: str, loss: tf.Tensor, learning_rate: tf.Tensor | float, beta1: float) -> tf.Operation:
-    """Make one network's training step: half of `model_optimizers`, which see."""
+    """Make one network's training step: one half of `model_optimizers`.
+
+    Args:
+        scope: "discriminator" or "generator".
+        loss: what the step lowers.
+        learning_rate: of Adam.
+        beta1: Adam's decay of the first moment.
+    """
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS, scope)):
         optimizer = tf.train.AdamOptimizer(learning_rate, beta1=beta1)
         return optimizer.minimize(loss, var_list=tf.trainable_variables(scope))

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
 from catdcgan.augment import diff_augment
 from catdcgan.kernel_gradient import fast_kernel_gradients
-from catdcgan.model import D_OUTPUTS, model_inputs, model_loss, network_step
+from catdcgan.model import (
+    discriminator,
+    discriminator_loss,
+    generator,
+    generator_loss,
+    model_inputs,
+    network_step,
+)
 from catdcgan.sample import sampling_output
+from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import GPUS, tf
+
+COUNTERS = ("global_step", "epoch", "epoch_step")  # steps done, epochs done, steps done in the current epoch
 
 
 class TrainingGraph(NamedTuple):
@@ -23,110 +33,119 @@ class TrainingGraph(NamedTuple):
     lr_G: tf.Tensor
     lr_D: tf.Tensor
     step: tf.Operation
-    values: list[tf.Tensor]  # d_loss, g_loss, and the discriminator's mean output on real and on fake
-    counters: list[tf.Variable]  # int64 scalars: steps done, epochs done, steps done in the epoch that runs
-    drawn_with: dict[str, tf.Variable]  # the generator's variables, or their averages, by the article's names
-    all_finite: tf.Tensor  # whether every variable is a finite number
+    metrics: dict[str, tf.Tensor]  # d_loss and g_loss; d_real and d_fake, the discriminator's mean outputs
+    counters: list[tf.Variable]  # int64 scalars, named as in `COUNTERS`
+    sampling_variables: dict[str, tf.Variable]  # the generator's, or their averages, by the article's names
+    all_finite: tf.Tensor  # whether every variable is finite
 
 
-def training_graph(
-    image_shape: tuple[int, int, int],
-    z_dim: int,
-    beta1: float,
-    alpha: float,
-    smooth: float,
-    base_filters: int,
-    seed: int,
-    average_decay: float,
-    augment: Sequence[str],
-    xla: bool = False,
-    mixed_precision: bool = False,
-) -> TrainingGraph:
+def training_graph(settings: Settings) -> TrainingGraph:
     """Build, in the default graph, the step that trains both networks in one session call.
 
-    The discriminator's step comes first; the generator's then goes through the discriminator that it made. In
-    the article these are two session calls, each of which makes the same forgeries from the same latents.
-    Here both share them: the same mathematics for less work.
-
-    Args:
-        image_shape: (s, s, c).
-        z_dim: length of a latent.
-        beta1: Adam's decay of the first moment.
-        alpha: slope of the leaky ReLU below zero.
-        smooth: how far the label of real images stays below 1.
-        base_filters: width of both networks.
-        seed: of initial values and of `augment`.
-        average_decay: of the generator's moving average; 0 for none.
-        augment: `diff_augment` policies.
-        xla: compile the step with XLA.
-        mixed_precision: multiply in bfloat16; variables, batch norm, losses and Adam stay in float32
-            (Micikevicius et al. 2017, arXiv:1710.03740). bfloat16 has float32's range, so the losses need no
-            scaling.
+    The discriminator's step comes first; the generator's then goes through the updated discriminator. The
+    article uses two session calls for this, each generating the same fakes. Here both steps share them: the
+    same mathematics for less work.
     """
-    tf.set_random_seed(seed)
+    tf.set_random_seed(settings.seed)
     # The first is counted by the step itself, the others are set when a checkpoint is saved.
     counters = [
-        tf.get_variable(name, (), tf.int64, tf.zeros_initializer(), trainable=False)
-        for name in ("global_step", "epoch", "epoch_step")
+        tf.get_variable(name, (), tf.int64, tf.zeros_initializer(), trainable=False) for name in COUNTERS
     ]
-    _, input_z, lr_G, lr_D = model_inputs(image_shape, z_dim)
+    image_shape = (settings.image_size, settings.image_size, IMAGE_MODES[settings.image_mode])
+    _, input_z, lr_G, lr_D = model_inputs(image_shape, settings.z_dim)
     # In place of the article's float32 placeholder: bytes, a quarter of that to bring to a GPU. A session
     # lets any tensor be fed, so whoever has floats feeds input_real, and the pixels are not asked for.
     pixels = tf.placeholder(tf.uint8, (None, *image_shape), name="pixels")
     input_real = tf.subtract(tf.cast(pixels, tf.float32) / 127.5, 1, name="scaled_pixels")
-    uses = count()
 
-    def augmented(images: tf.Tensor) -> tf.Tensor:
-        # Three uses in a step, each with random numbers of its own that depend on seed and step alone.
-        return diff_augment(images, augment, tf.stack([seed, 3 * counters[0] + next(uses)]))
-
-    with ExitStack() as ways:
-        if not GPUS:
-            ways.enter_context(fast_kernel_gradients())
-        if xla:
-            ways.enter_context(_compiled())
-        if mixed_precision:
-            ways.enter_context(_bfloat16_kernels())
-        d_loss, g_loss = model_loss(
-            input_real,
-            input_z,
-            image_shape[-1],
-            alpha,
-            smooth,
-            base_filters,
-            augmented if augment else tf.identity,
-            lambda loss: network_step("discriminator", loss, lr_D, beta1),
-        )
+    augment = _augmentation(settings, counters[0])
+    alpha, width = settings.alpha, settings.base_filters
+    with _computed_as(settings):
+        fake = generator(input_z, image_shape[-1], True, alpha, width, settings.image_size)
+        out_real, logits_real = discriminator(augment(input_real), False, alpha, width)
+        out_fake, logits_fake = discriminator(augment(fake), True, alpha, width)
+        metrics = {"d_real": tf.reduce_mean(out_real), "d_fake": tf.reduce_mean(out_fake)}
+        metrics["d_loss"] = discriminator_loss(logits_real, logits_fake, settings.smooth)
+        d_step = network_step("discriminator", metrics["d_loss"], lr_D, settings.beta1)
+        with tf.control_dependencies([d_step]):  # the same fakes, judged by the updated discriminator
+            _, logits_fake = discriminator(augment(fake), True, alpha, width)
+        metrics["g_loss"] = generator_loss(logits_fake)
         generator_variables = tf.global_variables("generator")  # before Adam adds its own
-        step = network_step("generator", g_loss, lr_G, beta1)
-    with tf.control_dependencies([step]):
+        g_step = network_step("generator", metrics["g_loss"], lr_G, settings.beta1)
+
+    with tf.control_dependencies([g_step]):
         step = tf.assign_add(counters[0], 1).op
-    drawn_with = {variable.op.name: variable for variable in generator_variables}
-    if average_decay:
-        averages = tf.train.ExponentialMovingAverage(average_decay, num_updates=counters[0])
+    sampling_variables = {variable.op.name: variable for variable in generator_variables}
+    if settings.average_decay:
+        averages = tf.train.ExponentialMovingAverage(settings.average_decay, num_updates=counters[0])
         with tf.control_dependencies([step]):
             step = averages.apply(generator_variables)
-        drawn_with = {name: averages.average(variable) for name, variable in drawn_with.items()}
-    with tf.variable_scope(tf.get_variable_scope(), custom_getter=lambda getter, name, **_: drawn_with[name]):
+        sampling_variables = {
+            name: averages.average(variable) for name, variable in sampling_variables.items()
+        }
+    # The generator asks for its variables by name, and this getter hands out the averages instead. The
+    # pictures are not returned: `sampling_output` finds them again in the graph, for whoever asks later.
+    with tf.variable_scope(
+        tf.get_variable_scope(), custom_getter=lambda getter, name, **_: sampling_variables[name]
+    ):
         sampling_output(input_z, image_shape[-1], alpha)
 
     floats = [variable for variable in tf.global_variables() if variable.dtype.is_floating]
-    all_finite = tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in floats])
-    values = [d_loss, g_loss, *tf.get_collection(D_OUTPUTS)]
     return TrainingGraph(
-        pixels, input_real, input_z, lr_G, lr_D, step, values, counters, drawn_with, all_finite
+        pixels=pixels,
+        input_real=input_real,
+        input_z=input_z,
+        lr_G=lr_G,
+        lr_D=lr_D,
+        step=step,
+        metrics=metrics,
+        counters=counters,
+        sampling_variables=sampling_variables,
+        all_finite=tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in floats]),
     )
 
 
+def _augmentation(settings: Settings, step: tf.Variable) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What is done to images before the discriminator sees them.
+
+    It is used three times in a step, each time with random numbers that depend on seed and step alone.
+    """
+    uses = count()
+
+    def augment(images: tf.Tensor) -> tf.Tensor:
+        if not settings.augment:
+            return tf.identity(images)  # initial values depend on how many operations came before them
+        return diff_augment(images, settings.augment, tf.stack([settings.seed, 3 * step + next(uses)]))
+
+    return augment
+
+
+@contextmanager
+def _computed_as(settings: Settings) -> Iterator[None]:
+    """Take the faster kernel gradients, and what else the settings ask for, inside the block."""
+    with ExitStack() as stack:
+        if not GPUS:
+            stack.enter_context(fast_kernel_gradients())
+        if settings.xla:
+            stack.enter_context(_compiled())
+        if settings.mixed_precision:
+            stack.enter_context(_bfloat16_kernels())
+        yield
+
+
 def _compiled() -> Any:
-    """Mark the operations made meanwhile for XLA, but no random numbers: it would draw others."""
+    """Mark the operations made inside the block for XLA, but no random numbers: XLA's are different."""
     random = ("TruncatedNormal", "RandomUniform", "StatelessRandom")
     return tf.xla.experimental.jit_scope(lambda node: not node.op.startswith(random))
 
 
 @contextmanager
 def _bfloat16_kernels() -> Iterator[None]:
-    """Give the layers that are made meanwhile their kernels in bfloat16; the variables stay float32."""
+    """Give the layers made inside the block their kernels in bfloat16.
+
+    Variables, batch norm, losses and Adam stay in float32 (Micikevicius et al. 2017, arXiv:1710.03740).
+    bfloat16 has float32's range, so the losses need no scaling.
+    """
 
     def shortened(getter: Callable[..., tf.Variable], name: str, *args: Any, **named: Any) -> tf.Tensor:
         variable = getter(name, *args, **named)

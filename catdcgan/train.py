@@ -151,26 +151,15 @@ def train(
     if height != width:
         raise ValueError(f"training needs square images, not {height} x {width}")
     random_latents(0, z_dim, 0, z_distribution)  # an unknown distribution is refused before anything is made
-    options = to_record(settings_from(settings | {"image_size": height, "image_mode": data_image_mode}))
+    run_settings = settings_from(settings | {"image_size": height, "image_mode": data_image_mode})
+    options = to_record(run_settings)
     data = {"images": image_count, "shape": data_shape[1:], "fingerprint": data_fingerprint}
     checkpoint.find_start(model_dir, resume)  # a wrong folder is refused before anything is made in it
 
     with tf.Graph().as_default() as graph:
-        net = training_graph(
-            (height, width, channels),
-            z_dim,
-            beta1,
-            alpha,
-            smooth,
-            base_filters,
-            seed,
-            average_decay,
-            augment,
-            xla,
-            mixed_precision,
-        )
+        net = training_graph(run_settings)
         training_saver = tf.train.Saver(tf.global_variables(), max_to_keep=0)
-        generator_saver = tf.train.Saver(net.drawn_with, max_to_keep=0)
+        generator_saver = tf.train.Saver(net.sampling_variables, max_to_keep=0)
         initialize = tf.global_variables_initializer()
         graph.finalize()  # from here on, an op added by mistake is an error and no leak
 
@@ -187,7 +176,7 @@ def train(
             if start:
                 # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
                 substitutes = {counter.op.name: None for counter in net.counters}
-                substitutes |= {average.op.name: name for name, average in net.drawn_with.items()}
+                substitutes |= {average.op.name: name for name, average in net.sampling_variables.items()}
                 checkpoint.restore(sess, start, tf.global_variables(), substitutes)
             step, epoch, epoch_step = (int(count) for count in sess.run(net.counters))
             record_start(log_dir / RUN_NAME, step, options, data)
@@ -256,14 +245,17 @@ def train(
                     for batch, feed in made_ahead(_feeds(net, batches, step, seed, z_distribution, flip)):
                         rate = min(1, (last_step - step) / (decay_part * last_step)) if decay_part else 1
                         rates = {net.lr_D: rate * learning_rate_D, net.lr_G: rate * learning_rate_G}
-                        values, _ = sess.run([net.values, net.step], feed | rates)
-                        d_loss, g_loss, d_real, d_fake = (float(value) for value in values)
+                        metrics, _ = sess.run([net.metrics, net.step], feed | rates)
+                        losses = {
+                            name: float(metrics[name]) for name in ("d_loss", "g_loss", "d_real", "d_fake")
+                        }
+                        d_loss, g_loss = losses["d_loss"], losses["g_loss"]
                         if not math.isfinite(d_loss + g_loss):
                             raise TrainingError(_no_number(f"in step {step + 1} a loss"))
                         step, epoch_step = step + 1, epoch_step + 1
 
                         record: dict[str, float] = {"step": step, "epoch": epoch + 1}
-                        record |= {"d_loss": d_loss, "g_loss": g_loss, "d_real": d_real, "d_fake": d_fake}
+                        record |= losses
                         watch.losses(step, d_loss)
                         if sample_every_steps and step % sample_every_steps == 0:
                             drawn = grid_cells(draw(), height)

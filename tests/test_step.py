@@ -6,6 +6,7 @@ import csv
 import itertools
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from catdcgan.data import scale_pixels
 from catdcgan.kernel_gradient import fast_kernel_gradients
 from catdcgan.model import model_inputs, model_loss, model_optimizers
 from catdcgan.sample import sampling_output
+from catdcgan.settings import Settings
 from catdcgan.step import TrainingGraph, training_graph
 from catdcgan.tf1 import GPUS, tf
 
@@ -40,19 +42,9 @@ class Record(NamedTuple):
 
 def tiny(**changes: Any) -> TrainingGraph:
     """The graph of the smallest nets."""
-    settings: dict[str, Any] = {
-        "image_shape": (32, 32, 3),
-        "z_dim": 8,
-        "beta1": 0.5,
-        "alpha": 0.2,
-        "smooth": 0.1,
-        "base_filters": 4,
-        "seed": 0,
-        "average_decay": 0.0,
-        "augment": (),
-    }
+    settings = Settings(image_size=32, z_dim=8, base_filters=4)
     with tf.Graph().as_default():
-        return training_graph(**settings | changes)
+        return training_graph(replace(settings, **changes))
 
 
 def variables(graph: tf.Graph) -> dict[str, tf.Variable]:
@@ -108,8 +100,8 @@ def train_shared(initial: Values, **changes: Any) -> Record:
         set_variables(sess, [(named[name], initial[name.removesuffix(AVERAGE)]) for name in named])
         values, losses = [sess.run(named)], []
         for images, z in batches():
-            (d_loss, g_loss, *_), _ = sess.run([net.values, net.step], feed(net, images, z, RATES))
-            losses.append((d_loss, g_loss))
+            metrics, _ = sess.run([net.metrics, net.step], feed(net, images, z, RATES))
+            losses.append((metrics["d_loss"], metrics["g_loss"]))
             values.append(sess.run(named))
     return Record(values, losses)
 
@@ -154,7 +146,7 @@ def test_at_full_width_the_variables_are_those_of_the_authors_checkpoint_and_thr
     table = Path(__file__).with_name("author_checkpoint_variables.tsv").read_text("utf-8").splitlines()
     expected = [tuple(row.values()) for row in csv.DictReader(table, delimiter="\t")]
     assert len(expected) == 148
-    graph = tiny(image_shape=(128, 128, 3), z_dim=100, base_filters=64).step.graph
+    graph = tiny(image_size=128, z_dim=100, base_filters=64).step.graph
     assert sorted(expected + [(name, "[]", "int64") for name in COUNTERS]) == sorted(
         (name, str(v.shape.as_list()), v.dtype.base_dtype.name) for name, v in variables(graph).items()
     )
@@ -205,7 +197,7 @@ def test_each_use_of_each_step_is_augmented_with_random_numbers_of_its_own(
         return diff_augment(images, policy, seed)
 
     monkeypatch.setattr("catdcgan.step.diff_augment", augment)
-    net = tiny(augment=["color"], seed=7)
+    net = tiny(augment=("color",), seed=7)
     assert len(inputs) == 3, "real images and forgeries for D, and forgeries for G"
     assert inputs[0] is net.input_real
     assert inputs[1] is inputs[2]
@@ -229,15 +221,15 @@ def test_a_step_is_augmented_alike_whenever_it_is_taken(initial: Values) -> None
     fed_batch = next(batches())
     losses: dict[int, list[tuple[float, ...]]] = {}
     for steps in ([0, 5, 0], [5, 0]):  # as two programs might take them
-        net = tiny(augment=["cutout"])
+        net = tiny(augment=("cutout",))
         named = variables(net.step.graph)
         with tf.Session(graph=net.step.graph) as sess:
             set_variables(sess, [(named[name], initial[name]) for name in named])
             for step in steps:
                 # Nothing is learnt, and no loss depends on the moving averages: only the step differs.
                 set_variables(sess, [(named["global_step"], step)])
-                values, _ = sess.run([net.values, net.step], feed(net, *fed_batch, (0.0, 0.0)))
-                losses.setdefault(step, []).append(tuple(map(float, values)))
+                metrics, _ = sess.run([net.metrics, net.step], feed(net, *fed_batch, (0.0, 0.0)))
+                losses.setdefault(step, []).append(tuple(map(float, metrics.values())))
                 assert int(sess.run(named["global_step"])) == step + 1
     assert all(np.isfinite(same).all() and len(set(same)) == 1 for same in losses.values())
     assert losses[0][0] != losses[5][0]
@@ -259,7 +251,7 @@ def test_pixels_are_scaled_to_the_range_of_tanh() -> None:
 
 def first_losses(initial: Values, count: int, **changes: Any) -> tuple[np.ndarray, list[str]]:
     """Losses of some steps, and the operations that the last of them ran."""
-    net = tiny(augment=["color"], **changes)
+    net = tiny(augment=("color",), **changes)
     named = variables(net.step.graph)
     ran = tf.RunMetadata()
     with tf.Session(graph=net.step.graph) as sess:
@@ -267,7 +259,7 @@ def first_losses(initial: Values, count: int, **changes: Any) -> tuple[np.ndarra
         losses = []
         for images, z in itertools.islice(batches(), count):
             fetched = sess.run(
-                [net.values, net.step],
+                [list(net.metrics.values()), net.step],
                 feed(net, images, z, RATES),
                 tf.RunOptions(output_partition_graphs=True),
                 ran,
