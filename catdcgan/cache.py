@@ -19,7 +19,7 @@ import PIL
 
 from catdcgan.files import whole_or_nothing
 
-FORMAT = 1  # of the file, and of how images are decoded: to be raised when either changes
+FORMAT = 2  # of the file, and of how images are decoded: to be raised when either changes
 
 Skipped = list[tuple[int, str]]  # number of a file that cannot be read, and the reason
 

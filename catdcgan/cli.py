@@ -367,6 +367,13 @@ def _check_run(out: Path, settings: Settings, resume: bool) -> None:
     """Refuse what cannot be trained in a folder, before pictures are read and TensorFlow loads."""
     find_start(out / "models", resume)
     _check_folders(out / "models", out / "images")
+    data = settings.data_source or DRAWN
+    if data != DRAWN and Path(data).resolve() in {
+        path.resolve() for path in (out, out / "images", out / "models")
+    }:
+        raise InputError(
+            f"the run would write into the folder of its own pictures, {data}: choose another --out, or none"
+        )
     if resume:
         changed_options(out / RUN_NAME, {name: getattr(settings, name) for name in FIXED}, data={})
 

@@ -5,28 +5,54 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from catdcgan.cache import cache_file, cache_key, read_cache, write_cache
 from catdcgan.errors import InputError
 from catdcgan.faces import to_rgb
-from catdcgan.files import PARTIAL
+from catdcgan.folder import Found, find_files, passed_over_text
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+# Pillow's names of the formats that are read, and how the names of such files end. Left to itself Pillow goes
+# by content alone, and would hand PostScript of any name to Ghostscript.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),  # Pillow reads it from version 11.3 on
+    "JPEG2000": (".jp2",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+}
+IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's name of the mode -> channels
+LARGEST_PHOTO = 64_000_000  # pixels to decode: 256 MB in each thread
+LARGEST_SIDE = 65_535  # pixels, as many as JPEG can have; a row takes memory however narrow it is
+
+# What makes a photo upright that is stored with this EXIF orientation.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Item = TypeVar("Item")
-
-# What Pillow raises for a file that it cannot read; SyntaxError is its word for a broken PNG chunk.
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 class DataError(InputError):
@@ -40,7 +66,7 @@ class Dataset:
         images: uint8 array (n, size, size, channels).
         image_mode: "RGB" (3 channels) or "L" (grayscale, 1 channel).
         seed: with an epoch's number, decides the order of that epoch.
-        skipped: (path, reason) of each file that could not be read.
+        skipped: (path, reason) of each file or folder that could not be read.
     """
 
     def __init__(
@@ -55,7 +81,8 @@ class Dataset:
         """Read images from a folder (and the folders in it) or from a list of files.
 
         Each picture is turned as its EXIF rotation says, cut to its centre square and resized to `size`.
-        A file that cannot be read is skipped, and named in one warning.
+        A file that cannot be read is skipped, and named in one warning; what is no picture by its ending is
+        counted in another.
 
         Args:
             source: folder, or files.
@@ -69,36 +96,43 @@ class Dataset:
 
         Raises:
             DataError: no such folder, no image in it, or none that can be read.
+            InputError: it is the folder of a run.
+            OSError: the folder cannot be read.
             ValueError: `mode` is neither "RGB" nor "L", or `size` is below 1.
         """
         _check_mode(mode)
         if size < 1:
             raise ValueError(f"size must be at least 1 pixel, not {size}")
-        key = None
+        key, found = None, Found({}, [], [])
         if isinstance(source, str | os.PathLike):
-            where, files = str(source), find_images(source)
+            found = find_images(source)
+            where, files = str(source), list(found.files)
             kept_in = cache_file(source, size, mode)
             key = cache_key(source, files, size, mode) if cache else None
         else:
             where, files = "the list of files", [Path(file) for file in source]
+        passed_over = passed_over_text(found.passed_over)
         if not files:
-            raise DataError(f"no images in {where}: expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+            expected = f"expected files ending in {', '.join(IMAGE_SUFFIXES)}"
+            reasons = [expected, passed_over, _listing(found.unusable)]
+            raise DataError(f"no images in {where}: {'; '.join(filter(None, reasons))}")
 
         kept = read_cache(kept_in, key, (size, size, IMAGE_MODES[mode])) if key else None
         if kept:
-            images, reasons = kept
+            images, failed = kept
         else:
             images, errors = _decode(files, size, mode, quiet)
-            reasons = [(number, str(error)) for number, error in errors]
-        skipped = [(files[number], reason) for number, reason in reasons]
+            failed = [(number, str(error) or type(error).__name__) for number, error in errors]
+        skipped = [*found.unusable, *((files[number], reason) for number, reason in failed)]
         if not len(images):
             raise DataError(f"none of the {len(files)} images in {where} can be read; {_listing(skipped)}")
         if skipped:
             warnings.warn(f"skipped {_listing(skipped)}", stacklevel=2)
-        # An error of the system, such as a missing permission, can go away with no change to the file.
-        if key and not kept and not any(getattr(error, "errno", None) for _, error in errors):
+        if passed_over:
+            warnings.warn(f"{passed_over}, in {where}", stacklevel=2)
+        if key and not kept and not any(_may_pass(error) for _, error in errors):
             try:
-                write_cache(kept_in, key, images, reasons)
+                write_cache(kept_in, key, images, failed)
             except OSError as error:
                 warnings.warn(
                     f"the next start reads all images again, for want of a cache: {error}", stacklevel=2
@@ -186,43 +220,112 @@ def scale_pixels(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) / 127.5 - 1
 
 
-def find_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """List the image files in a folder and the folders in it, sorted by path; not the half-written ones.
+def is_picture(name: str) -> bool:
+    """Whether a file's name ends as those of pictures do."""
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def find_images(folder: str | os.PathLike[str]) -> Found:
+    """List the pictures in a folder and the folders in it, sorted by path; see `find_files`.
 
     Raises:
         DataError: it is not there, or not a folder.
+        InputError: it is the folder of a run.
+        OSError: it cannot be read.
     """
     root = Path(folder)
     if not root.is_dir():
         reason = "a file and not a folder" if root.exists() else f"no such folder (seen from {Path.cwd()})"
         raise DataError(f"{root}: {reason}")
-    return sorted(
-        file
-        for file in root.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(PARTIAL) and file.is_file()
-    )
+    return find_files(root, is_picture)
+
+
+@contextmanager
+def open_image(file: str | os.PathLike[str] | BinaryIO) -> Iterator[Image.Image]:
+    """Open a picture of one of the `FORMATS`. Only its header has been read then, and nothing decoded.
+
+    Raises:
+        Exception: of any kind; decoders meet a damaged file with almost every one.
+    """
+    if isinstance(file, str | os.PathLike) and not stat.S_ISREG(os.stat(file).st_mode):
+        raise ValueError("not a regular file")  # to open a pipe would wait for ever
+    with Image.open(file, formats=_formats()) as image:
+        # Of a PNG with other than 8 bits a colour Pillow scales the pixels, but not the transparent colour.
+        if image.format == "PNG" and image.tile and "transparency" in image.info:
+            value = image.info["transparency"]
+            match image.tile[0][3]:  # how the pixels are stored
+                case "1":
+                    image.info["transparency"] = 255 * (value > 0)
+                case "L;2":
+                    image.info["transparency"] = 85 * value
+                case "L;4":
+                    image.info["transparency"] = 17 * value
+                case "RGB;16B":
+                    image.info["transparency"] = tuple(part >> 8 for part in value)
+        yield image
+
+
+def limit_decoding(image: Image.Image, width: int, height: int) -> None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size, as long as that is not below width and height.
+
+    Raises:
+        ValueError: what is to be decoded even so is larger than `LARGEST_PHOTO` or `LARGEST_SIDE`.
+    """
+    image.draft(None, (width, height))
+    if image.width * image.height > LARGEST_PHOTO:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {LARGEST_PHOTO // 10**6} million")
+    if max(image.size) > LARGEST_SIDE:
+        raise ValueError(f"{image.width} x {image.height} pixels, a side beyond {LARGEST_SIDE:,}")
 
 
 def load_image(file: str | os.PathLike[str], size: int, mode: str = "RGB") -> np.ndarray:
-    """Read one image: upright (EXIF), centre square, `size` x `size`; of an animation the first frame.
-
-    What is transparent becomes gray.
+    """Read one image as `square_pixels` does.
 
     Returns:
         uint8 array (size, size, channels).
 
     Raises:
-        OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError: not a readable image.
+        Exception: of any kind: not a readable image.
     """
     _check_mode(mode)
-    with Image.open(file) as opened:
-        # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size. Four times the size wanted leaves the filter
-        # enough to work on: the result differs from that of the whole photo by less than JPEG itself adds.
-        opened.draft(None, (4 * size, 4 * size))
-        image = ImageOps.exif_transpose(opened)
-        image = to_rgb(image).convert(mode)
-    square = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+    with open_image(file) as image:
+        return square_pixels(image, size, mode)
+
+
+def square_pixels(image: Image.Image, size: int, mode: str = "RGB") -> np.ndarray:
+    """Decode an opened image: upright (EXIF), centre square, `size` x `size`.
+
+    Of an animation the first frame is taken. What is transparent becomes gray.
+
+    Returns:
+        uint8 array (size, size, channels).
+
+    Raises:
+        Exception: of any kind: it cannot be decoded.
+    """
+    # Four times the size wanted leaves the filter enough to work on: the result differs from that of the
+    # whole photo by less than JPEG itself adds.
+    limit_decoding(image, 4 * size, 4 * size)
+    image.load()  # before the orientation is asked for: Pillow turns a TIFF by itself
+    turn = _turn(image)
+    upright = image if turn is None else image.transpose(turn)
+    square = ImageOps.fit(to_rgb(upright).convert(mode), (size, size), Image.Resampling.LANCZOS)
     return np.asarray(square).reshape(size, size, IMAGE_MODES[mode])
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright by its EXIF; None for nothing, or where the EXIF cannot be read."""
+    try:
+        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow meets EXIF that is cut short with any; the picture is sound all the same
+        return None
+
+
+@lru_cache
+def _formats() -> list[str]:
+    """Those of the `FORMATS` that this Pillow knows."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _decode(
@@ -237,12 +340,14 @@ def _decode(
     def read(file: Path) -> np.ndarray | Exception:
         try:
             return load_image(file, size, mode)
-        except UNREADABLE as error:
+        except Exception as error:  # of whichever kind a decoder raises: none may end the run
             return error.with_traceback(None)  # which would keep the picture in memory
 
     # Pillow lets go of the interpreter lock while it decodes and resizes, so threads use all cores on photos.
     # On images that are small already they gain little, but a thousand of those take half a second.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    Image.init()  # now, and not in several threads at once
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of photos that are odd, but can be read
         bar = tqdm(pool.map(read, files), "reading images", len(files), unit="image", delay=2, disable=quiet)
         results = list(bar)
     errors = [(number, result) for number, result in enumerate(results) if isinstance(result, Exception)]
@@ -252,13 +357,20 @@ def _decode(
     return np.stack(images) if images else np.empty((0, size, size, IMAGE_MODES[mode]), np.uint8), errors
 
 
+def _may_pass(error: Exception) -> bool:
+    """Whether the system's state is to blame, such as a missing permission, and not the file."""
+    return isinstance(error, MemoryError) or bool(getattr(error, "errno", None))
+
+
 def _check_mode(mode: str) -> None:
     if mode not in IMAGE_MODES:
         raise ValueError(f'image mode must be "RGB" or "L", not "{mode}"')
 
 
 def _listing(skipped: list[tuple[Path, str]]) -> str:
-    """Say which files were skipped and why; the first ten by name."""
+    """Say which files were skipped and why; the first ten by name. Of no files, nothing."""
+    if not skipped:
+        return ""
     lines = [f"{file} ({reason})" for file, reason in skipped[:10]]
     more = [f"and {len(skipped) - 10} more"] if len(skipped) > 10 else []
     return f"{len(skipped)} unreadable: " + "; ".join(lines + more)

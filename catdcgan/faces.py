@@ -172,9 +172,18 @@ def crop_face(photo: Image.Image, landmarks: np.ndarray, size: int = 128) -> Ima
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB: 16 bits scaled to 8, and gray where it is transparent."""
-    if image.mode.startswith("I"):  # convert() would clip to 255, not scale
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    """The picture in mode RGB: 16 bits scaled to 8, and gray where it is transparent.
+
+    Raises:
+        ValueError: the pixels have more than 16 bits, so that nothing says which of them is white.
+    """
+    if image.mode.startswith(("I", "F")):
+        pixels, transparent = np.asarray(image), image.info.get("transparency")
+        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
+            raise ValueError("its pixels have 32 bits: save it with 8 or 16")
+        image = Image.fromarray((pixels >> 8).astype(np.uint8))  # convert() would clip to 255, not scale
+        if transparent is not None:
+            image.putalpha(Image.fromarray(np.uint8(255) * (pixels != transparent)))
     if image.has_transparency_data:  # show gray through, not what colour may lie hidden there
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*GRAY, 255)), image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -19,7 +19,7 @@ import warnings
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from catdcgan.data import IMAGE_SUFFIXES, load_image
+from catdcgan.data import IMAGE_SUFFIXES, is_picture, limit_decoding, open_image, square_pixels
 from catdcgan.errors import InputError
 from catdcgan.faces import (
     AnnotationError,
@@ -41,17 +41,16 @@ from catdcgan.faces import (
     read_annotation,
     usable_square,
 )
-from catdcgan.files import PARTIAL, whole_or_nothing
+from catdcgan.files import whole_or_nothing
+from catdcgan.folder import find_files, goes_with_pictures, is_left_out, passed_over_text
+from catdcgan.run import RUN_NAME
 
-# What the endings of `IMAGE_SUFFIXES` stand for. Left to itself Pillow goes by content alone, and would hand
-# PostScript of any name to Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-LARGEST_PHOTO = 64_000_000  # pixels; decoded, that is 256 MB in each thread
 LARGEST_ANNOTATION = 4096  # bytes
 LARGEST_MEMBER = 200_000_000  # bytes of one photo in a zip
 LARGEST_ZIP = 100_000_000_000  # bytes of all photos in it: the CAT dataset, twice, is 4 GB
 LARGEST_RATIO = 200  # of unpacked to packed, for members beyond a megabyte; a photo's is 1, a bomb's 1000
 REPORT = "report.json"
+NO_PICTURE = "its name does not end as a picture's"
 
 # The dataset's two faults. Copies lack the photo of the first annotation, and the annotation of the second
 # photo; in some the one is passed off as the other. It is told by its left eye, which lies on an ear.
@@ -77,16 +76,19 @@ class Report:
     duplicates: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # unsafe members of a zip, names too long
     without_photo: dict[str, str] = field(default_factory=dict)  # annotations
+    passed_over: dict[str, str] = field(default_factory=dict)  # files that do not end as pictures do
 
     @property
     def photos(self) -> int:
         """How many photos the source holds."""
-        return sum(len(names) for what, names in asdict(self).items() if what != "without_photo")
+        no_photos = ("without_photo", "passed_over")
+        return sum(len(names) for what, names in asdict(self).items() if what not in no_photos)
 
     def summary(self) -> str:
         """One line: ``40 photos: 27 written, 10 too small, 3 outliers``."""
         counts = {what.replace("_", " "): len(names) for what, names in asdict(self).items()}
         counts["annotations without photo"] = counts.pop("without photo")
+        counts["other files passed over"] = counts.pop("passed over")
         parts = [f"{counts.pop('written')} written"]
         parts += [f"{count} {what}" for what, count in counts.items() if count]
         return f"{self.photos} photo{'s' * (self.photos != 1)}: {', '.join(parts)}"
@@ -123,18 +125,22 @@ def prepare(
 
     Raises:
         PrepareError: no such source, no photo in it, a damaged or encrypted zip; or `out` is or holds the
-            source.
-        OSError: `out` cannot be written to.
+            source, or holds pictures of another one.
+        InputError: the source is the folder of a run.
+        OSError: the source cannot be read, or `out` not be written to.
         ValueError: `size` or `workers` is below 1.
     """
     if size < 1 or (workers is not None and workers < 1):
         raise ValueError(f"size and workers must be at least 1, not {size} and {workers}")
     source, out, report = Path(source), Path(out), Report()
     with _open_source(source, out, report) as entries:
-        photos = _plan(entries, out, keep_outliers, report)
+        earlier = _earlier_pictures(out, source) or {}
+        photos = _plan(entries, out, keep_outliers, report, earlier)
         if not report.photos + len(photos):
-            raise PrepareError(f"no photos in {source}: expected files ending in {', '.join(IMAGE_SUFFIXES)}")
-        out.mkdir(parents=True, exist_ok=True)
+            expected = f"expected files ending in {', '.join(IMAGE_SUFFIXES)}"
+            others = passed_over_text([PurePosixPath(name) for name in report.passed_over])
+            raise PrepareError(f"no photos in {source}: {'; '.join(filter(None, (expected, others)))}")
+        _claim(out, source, photos, earlier)
         Image.init()  # now, and not in several threads at once
         # Pillow lets go of the interpreter lock while it decodes, turns, resizes and packs: that is six
         # sevenths of the work, so threads do what processes would, and start at once and end together.
@@ -150,10 +156,57 @@ def prepare(
                     bar.update()
             finally:  # on Ctrl-C too: the photos under way are finished, the others not begun
                 pool.shutdown(cancel_futures=True)
-    text = json.dumps({"summary": report.summary(), "size": size, **asdict(report)}, indent=1)
+    pictures = earlier | report.already_there | report.written
+    facts = {"summary": report.summary(), "size": size, **asdict(report), "pictures": pictures}
+    _write_report(out, source, facts)
+    return report
+
+
+def _claim(out: Path, source: Path, photos: list[_Photo], earlier: Mapping[str, str]) -> None:
+    """Note in `out`, before the first picture is written, whose pictures come there.
+
+    Raises:
+        PrepareError: a picture is there that may be another source's.
+    """
+    there = next((photo.target for photo in photos if os.path.exists(photo.target)), None)
+    # The report is read again, as the same command may have begun in another window meanwhile.
+    if there and _earlier_pictures(out, source) is None:
+        raise PrepareError(
+            f"{there} is there already, and no {REPORT} says that it was made of {source}: "
+            "choose another folder"
+        )
+    pictures = {photo.name: photo.target.relative_to(out).as_posix() for photo in photos}
+    _write_report(out, source, {"summary": "not finished", "pictures": {**earlier, **pictures}})
+
+
+def _write_report(out: Path, source: Path, facts: Mapping[str, object]) -> None:
+    text = json.dumps({"source": str(source.resolve()), **facts}, indent=1)
     with whole_or_nothing(out / REPORT) as unfinished:
         unfinished.write_bytes(text.encode())
-    return report
+
+
+def _earlier_pictures(out: Path, source: Path) -> dict[str, str] | None:
+    """The picture that each photo of the source got in an earlier run, finished or not, as its report says.
+
+    Returns:
+        {photo: picture below `out`}; None if there is no report, or it does not tell its source.
+
+    Raises:
+        PrepareError: the report is of another source.
+    """
+    try:
+        record = json.loads((out / REPORT).read_bytes())
+    except (FileNotFoundError, ValueError):  # no report, or no JSON
+        return None
+    match record:
+        case {"source": str(of), "pictures": dict(pictures)} if of == str(source.resolve()):
+            return {str(photo): str(picture) for photo, picture in pictures.items()}
+        case {"source": str(of), "pictures": dict()}:
+            raise PrepareError(
+                f"{out} holds pictures made of {of}: choose another folder for those of {source}, "
+                f"such as {out / source.resolve().stem}"
+            )
+    return None
 
 
 def _prepare_photo(entries: _Entries, out: Path, size: int, photo: _Photo) -> tuple[str, str]:
@@ -187,33 +240,21 @@ def _face(entries: _Entries, photo: _Photo, size: int) -> Image.Image:
     landmarks = read_annotation(text)
     if PurePosixPath(photo.name).name == SUBSTITUTED_PHOTO and tuple(landmarks[0]) == SUBSTITUTED_EYE:
         raise AnnotationError("the annotation is another photo's")
-    with _open_photo(entries.open(photo.name)) as image:
+    with open_image(entries.open(photo.name)) as image:
         # Landmarks are in pixels of the photo as stored, whatever EXIF says: in 2008 hardly a program heeded
-        # it, and the crop levels the eyes anyhow. A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size: the
-        # face stays at least 1.5 times as large as wanted, which is what the crop itself reduces it to.
+        # it, and the crop levels the eyes anyhow. The face stays at least 1.5 times as large as wanted, which
+        # is what the crop itself reduces it to.
         width, height = image.size
         keep = 1.5 * size / usable_square(landmarks, image.size, size).side
-        image.draft(None, (math.ceil(width * keep), math.ceil(height * keep)))
+        limit_decoding(image, math.ceil(width * keep), math.ceil(height * keep))
         return crop_face(image, landmarks / round(width / image.width), size)
 
 
 def _square(entries: _Entries, photo: _Photo, size: int) -> Image.Image:
-    file = entries.open(photo.name)
-    with _open_photo(file) as image:
+    with open_image(entries.open(photo.name)) as image:
         if min(image.size) < size:
             raise SmallFaceError(f"the photo has {image.width} x {image.height} pixels, a side below {size}")
-    return Image.fromarray(load_image(file, size))
-
-
-@contextmanager
-def _open_photo(file: Any) -> Iterator[Image.Image]:
-    """Open a photo and look at its size. Only its header has been read then, and nothing decoded."""
-    with Image.open(file, formats=FORMATS) as image:
-        if image.width * image.height > LARGEST_PHOTO:
-            raise ValueError(
-                f"{image.width} x {image.height} pixels, more than {LARGEST_PHOTO // 10**6} million"
-            )
-        yield image
+        return Image.fromarray(square_pixels(image, size))
 
 
 def _is_finished(target: Path, size: int) -> bool:
@@ -227,8 +268,10 @@ def _is_finished(target: Path, size: int) -> bool:
 # Which photos, and under which names.
 
 
-def _plan(entries: _Entries, out: Path, keep_outliers: bool, report: Report) -> list[_Photo]:
-    """Choose the photos to work on; all others go to the report."""
+def _plan(
+    entries: _Entries, out: Path, keep_outliers: bool, report: Report, earlier: Mapping[str, str]
+) -> list[_Photo]:
+    """Choose the photos to work on, and their pictures' names; all others go to the report."""
     names = [name for name in entries.sizes if not _is_annotation(name)]
     annotated = {name for name in names if f"{name}.cat" in entries.sizes}
     orphans = {name for name in entries.sizes if _is_annotation(name)} - {f"{name}.cat" for name in annotated}
@@ -253,24 +296,30 @@ def _plan(entries: _Entries, out: Path, keep_outliers: bool, report: Report) -> 
             report.outliers[name] = "in the list of the CAT dataset's outliers"
         else:
             chosen.append(name)
-    targets = _targets([PurePosixPath(name).name for name in chosen] if is_cat_dataset else chosen)
+    targets = _targets(chosen, is_cat_dataset, earlier)
     return [
         _Photo(name, f"{name}.cat" if is_cat_dataset else None, out / target)
         for name, target in zip(chosen, targets, strict=True)
     ]
 
 
-def _targets(names: list[str]) -> list[str]:
-    """A name for each picture: safe on every system, and no two alike, even where case is ignored."""
-    stems = [_safe(name).rpartition(".")[0] for name in names]
+def _targets(names: list[str], flat: bool, earlier: Mapping[str, str]) -> list[str]:
+    """A name for each picture: safe on every system, and no two alike, even where case is ignored.
+
+    A photo's picture keeps the name that it has in `earlier`: photos that were added since take no other's.
+    """
+    stems = [_safe(PurePosixPath(name).name if flat else name).rpartition(".")[0] for name in names]
     taken = {_folded(str(folder)) for stem in stems for folder in PurePosixPath(stem).parents}
+    taken |= {_folded(target) for target in earlier.values()}
     targets = []
-    for stem in stems:
-        target, number = f"{stem}.png", 1
-        while _folded(target) in taken:
-            number += 1
-            target = f"{stem}-{number}.png"
-        taken.add(_folded(target))
+    for name, stem in zip(names, stems, strict=True):
+        target, number = earlier.get(name, ""), 1
+        if not re.fullmatch(re.escape(stem) + r"(-\d+)?\.png", target):
+            target = f"{stem}.png"
+            while _folded(target) in taken:
+                number += 1
+                target = f"{stem}-{number}.png"
+            taken.add(_folded(target))
         targets.append(target)
     return targets
 
@@ -292,10 +341,7 @@ def _is_annotation(name: str) -> bool:
 
 
 def _is_wanted(name: str) -> bool:
-    path = PurePosixPath(name)
-    litter = path.name.startswith(("._", PARTIAL))  # what macOS adds to each photo, what a kill left behind
-    suffix = PurePosixPath(path.stem).suffix if _is_annotation(name) else path.suffix
-    return suffix.lower() in IMAGE_SUFFIXES and not litter
+    return is_picture(name.removesuffix(".cat"))
 
 
 # Where photos come from.
@@ -317,25 +363,14 @@ class _Entries(ABC):
 
 class _FolderEntries(_Entries):
     def __init__(self, folder: Path, out: Path, report: Report) -> None:
-        self.folder, self.sizes = folder, {}
+        found = find_files(folder, _is_wanted, [out])  # what an earlier run has written is no source
+        self.folder = folder
+        self.sizes = {self._name(file): size for file, size in found.files.items()}
+        report.unreadable |= {self._name(file): reason for file, reason in found.unusable}
+        report.passed_over |= dict.fromkeys(map(self._name, found.passed_over), NO_PICTURE)
 
-        def note(error: OSError) -> None:
-            report.unreadable[str(error.filename)] = str(error.strerror)
-
-        for parent, folders, names in os.walk(folder, onerror=note):
-            # What an earlier run has written is no source, and the order of the disk is none.
-            folders[:] = sorted(name for name in folders if Path(parent, name).resolve() != out)
-            for file in (Path(parent, name) for name in sorted(names) if _is_wanted(name)):
-                name = file.relative_to(folder).as_posix()
-                try:
-                    status = file.stat()
-                except OSError as error:
-                    report.unreadable[name] = str(error.strerror)
-                    continue
-                if stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
-                    self.sizes[name] = status.st_size
-                else:
-                    report.unreadable[name] = "not a regular file"
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix()
 
     def open(self, name: str) -> Path:
         return self.folder / name
@@ -349,9 +384,15 @@ class _ZipEntries(_Entries):
     def __init__(self, archive: zipfile.ZipFile, report: Report) -> None:
         self.archive, self.sizes = archive, {}
         self.members: dict[str, zipfile.ZipInfo] = {}
-        for member in archive.infolist():
-            name = member.filename.replace("\\", "/")  # as some Windows programs write it
-            if member.is_dir() or not _is_wanted(name):
+        names = [name.replace("\\", "/") for name in archive.namelist()]  # as some Windows programs write it
+        runs = {PurePosixPath(name).parent for name in names if PurePosixPath(name).name == RUN_NAME}
+        for name, member in zip(names, archive.infolist(), strict=True):
+            path = PurePosixPath(name)
+            hidden = any(is_left_out(part) for part in path.parts if part != "..")
+            if member.is_dir() or hidden or not runs.isdisjoint(path.parents):
+                continue
+            if not _is_wanted(name):
+                report.passed_over |= {} if goes_with_pictures(path.name) else {name: NO_PICTURE}
                 continue
             if member.flag_bits & 1:
                 raise PrepareError(f"{archive.filename} is encrypted: unpack it, and give the folder")

@@ -23,6 +23,7 @@ from PIL import Image
 from catdcgan import DataError, Dataset, cache, data
 from catdcgan.cache import cache_file, cache_key, read_cache, write_cache
 from catdcgan.data import find_images, load_image
+from catdcgan.folder import Found
 
 SIZE = 32
 OLD = 1_600_000_000 * 10**9  # a time of files, in nanoseconds
@@ -113,7 +114,7 @@ def test_folder_given_from_within_finds_the_same_cache(
 def test_cache_is_one_hidden_file_and_never_taken_for_an_image(folder: Path, kept: Path) -> None:
     assert hidden(folder) == [kept.name]
     assert kept.name.startswith(".")
-    assert [file.name for file in find_images(folder)] == ["a.bmp", "c.bmp", "d.bmp"]
+    assert [file.name for file in find_images(folder).files] == ["a.bmp", "c.bmp", "d.bmp"]
 
 
 def test_each_size_and_mode_has_its_own_cache_and_puts_out_no_other(folder: Path, decoded: list[str]) -> None:
@@ -133,7 +134,7 @@ def test_no_cache_is_written_or_read_when_none_is_wanted(folder: Path, decoded: 
 
 
 def test_list_of_files_leaves_no_cache(folder: Path) -> None:
-    Dataset(find_images(folder), SIZE)
+    Dataset(list(find_images(folder).files), SIZE)
     assert hidden(folder) == []
 
 
@@ -150,7 +151,7 @@ def test_others_who_share_the_folder_can_read_the_cache(folder: Path) -> None:
 def test_real_faces_from_the_cache_are_those_that_were_decoded(
     real_faces: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
-    for file in find_images(real_faces)[:20]:
+    for file in list(find_images(real_faces).files)[:20]:
         shutil.copy(file, tmp_path)
     first, second = Dataset(tmp_path, 128), Dataset(tmp_path, 128)
     assert len(decoded) == 20
@@ -201,7 +202,7 @@ def test_cache_is_made_anew_after(change: str, folder: Path, kept: Path, decoded
     assert decoded == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("FORMAT", 2), ("PIL.__version__", "1.0")])
+@pytest.mark.parametrize(("name", "value"), [("FORMAT", 0), ("PIL.__version__", "1.0")])
 def test_cache_of_another_version_is_made_anew(
     name: str, value: object, folder: Path, kept: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +228,7 @@ def test_file_that_changes_while_it_is_decoded_is_decoded_again_next_time(
         return image
 
     with monkeypatch.context() as patch:
-        patch.setattr(data, "find_images", lambda folder: find_images(folder)[2:])  # d.bmp alone
+        patch.setattr(data, "find_images", lambda folder: Found({folder / "d.bmp": 0}, [], []))
         patch.setattr(data, "load_image", change_after)
         assert grays(Dataset(folder, SIZE)) == [30]
         patch.setattr(data, "load_image", load_image)
@@ -237,8 +238,9 @@ def test_file_that_changes_while_it_is_decoded_is_decoded_again_next_time(
 def test_file_that_goes_while_the_folder_is_listed_is_skipped_and_nothing_is_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = [*find_images(folder), folder / "gone.bmp"]
-    monkeypatch.setattr(data, "find_images", lambda _: files)
+    found = find_images(folder)
+    found.files[folder / "gone.bmp"] = 0
+    monkeypatch.setattr(data, "find_images", lambda _: found)
     with pytest.warns(UserWarning, match=r"skipped 1 unreadable: .*gone\.bmp"):
         assert grays(Dataset(folder, SIZE)) == [10, 20, 30]
     assert hidden(folder) == []
@@ -417,7 +419,7 @@ def test_write_that_fails_midway_leaves_the_old_cache_and_nothing_else(
     error: BaseException, folder: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = kept.read_bytes()
-    files = find_images(folder)
+    files = list(find_images(folder).files)
     open_file = Path.open
 
     def torn(file: Path, mode: str) -> Torn:

@@ -731,6 +731,9 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("train --data=empty --out=new", "no images in empty"),
         ("train --data=broken --out=new --size=32", "none of the 1 images in broken can be read"),
         ("train --data=a-file --out=new", "a-file"),
+        ("train --data=cats --out=cats", "into the folder of its own pictures, cats: choose another --out"),
+        ("train --data=run/images --out=run --resume", "into the folder of its own pictures, run/images"),
+        ("train --data=run --out=new", "run is the folder of a run"),
         (
             "train --data=drawn --out=run",
             "holds a trained model already (model.ckpt-4): resume it, or choose",

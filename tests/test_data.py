@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from catdcgan import DataError, Dataset
+from catdcgan import DataError, Dataset, data
 from catdcgan.data import (
     IMAGE_SUFFIXES,
     find_images,
@@ -57,7 +60,7 @@ def test_images_in_subfolders_and_with_capital_endings_are_found_in_sorted_order
     for name in ("notes.txt", "a.jpg.cat", "jpg", "movie.mp4"):
         (tmp_path / name).write_text("no picture")
     (tmp_path / "folder.jpg").mkdir()
-    assert find_images(tmp_path) == sorted(tmp_path / name for name in names)
+    assert list(find_images(tmp_path).files) == sorted(tmp_path / name for name in names)
 
 
 def test_images_come_in_the_order_of_their_paths_whatever_order_the_disk_gives(tmp_path: Path) -> None:
@@ -106,6 +109,39 @@ def test_photo_taken_with_a_turned_camera_is_upright(orientation: int, tmp_path:
     stored.save(tmp_path / "a.jpg", exif=exif, quality=100, subsampling=0)
     seen = load_image(tmp_path / "a.jpg", 32)[8::16, 8::16].reshape(4, 3).astype(int)
     assert np.abs(seen - [RED, GREEN, BLUE, WHITE]).max() < 12
+
+
+def exif(*tags: tuple[int, int, int, int]) -> bytes:
+    """EXIF of tags, each its number, type, count and value (or, if it is longer, where it is)."""
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in sorted(tags))
+    return (
+        b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + struct.pack("<Iii", 0, -72, 1)
+    )
+
+
+TURNED = (0x0112, 3, 1, 6)  # Orientation, the values of which start at byte 38 where there are two tags
+ODD_EXIF: dict[str, tuple[bytes, bool]] = {
+    "XResolution as SRATIONAL": (exif(TURNED, (0x011A, 10, 1, 38)), True),
+    "ResolutionUnit as ASCII": (exif(TURNED, (0x0128, 2, 2, 0x32)), True),
+    "Make as RATIONAL": (exif(TURNED, (0x010F, 5, 1, 38)), True),
+    "XMP as ASCII": (exif(TURNED, (700, 2, 4, 0x41424300)), True),
+    "header cut short": (exif(TURNED)[:11], False),
+    "first tag cut away": (exif(TURNED)[:16], False),
+}
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("odd", ODD_EXIF)
+def test_picture_with_odd_exif_is_used_and_turned_where_its_orientation_can_be_read(
+    odd: str, ending: str, tmp_path: Path
+) -> None:
+    halves = np.zeros((64, 64, 3), np.uint8)
+    halves[:32] = 255
+    content, turned = ODD_EXIF[odd]
+    Image.fromarray(halves).save(tmp_path / f"a{ending}", exif=content)
+    dataset = Dataset(tmp_path, 32)
+    left, right = dataset.images[0, :, 0].mean(), dataset.images[0, :, -1].mean()
+    assert (abs(left - right) > 200) == turned  # white above, or, turned by 90 degrees, at one side
 
 
 @pytest.mark.tutorial_bug(18)
@@ -202,6 +238,11 @@ FORMATS: dict[str, Callable[[Path], object]] = {
     "picture.gif": lambda file: plain().save(file),
     "animation.gif": red_then_blue,
     "animation.webp": red_then_blue,
+    "best.avif": lambda file: plain().save(file, quality=100),
+}
+FORMATS |= {
+    f"as_it_comes{ending}": lambda file: plain().save(file)
+    for ending in (".jpe", ".jfif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm")
 }
 
 
@@ -210,6 +251,8 @@ FORMATS: dict[str, Callable[[Path], object]] = {
 def test_format_is_read_with_its_colours_and_of_an_animation_the_first_frame(
     name: str, tmp_path: Path
 ) -> None:
+    if Path(name).suffix not in Image.registered_extensions():
+        pytest.skip("this Pillow does not know the format")
     FORMATS[name](tmp_path / name)
     # Through the folder: pytest turns any warning that Pillow gives on the way into an error.
     dataset = Dataset(tmp_path, 32)
@@ -230,6 +273,33 @@ def test_sixteen_bit_png_is_scaled_to_eight_bits_and_not_clipped_to_white(mode: 
     assert np.abs(image[4::8, 0, 0].astype(int) - [0, 0x40, 0x80, 0xFF]).max() <= 2
 
 
+@pytest.mark.parametrize(
+    ("bits", "colour_type", "transparent", "opaque", "seen"),
+    [
+        *((1, 0, 1, 0, 0), (2, 0, 1, 2, 0xAA), (4, 0, 7, 15, 0xFF), (8, 0, 7, 8, 8)),
+        *((16, 0, 0x1234, 0x1235, 0x12), (8, 2, 7, 8, 8), (16, 2, 0x1234, 0x4321, 0x43)),
+    ],
+)
+def test_transparent_colour_of_a_png_is_gray_whatever_the_bits(
+    bits: int, colour_type: int, transparent: int, opaque: int, seen: int, tmp_path: Path
+) -> None:
+    channels = 1 + colour_type
+    row = "".join(f"{value:0{bits}b}" * channels * 32 for value in (transparent, opaque))
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 64, 64, bits, colour_type, 0, 0, 0),
+        b"tRNS": struct.pack(">H", transparent) * channels,
+        b"IDAT": zlib.compress(64 * (b"\0" + int(row, 2).to_bytes(len(row) // 8, "big"))),
+    }
+    png = b"\x89PNG\r\n\x1a\n"
+    for kind, content in chunks.items():
+        checksum = zlib.crc32(kind + content)
+        png += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+    (tmp_path / "a.png").write_bytes(png)
+    image = load_image(tmp_path / "a.png", 64)
+    assert (image[:, :32] == 128).all()
+    assert (image[:, 32:] == seen).all()
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_black_and_white_png_of_one_bit_is_read(mode: str, tmp_path: Path) -> None:
     save(Image.new("1", (40, 40), 1), tmp_path / "a.png")
@@ -237,7 +307,7 @@ def test_black_and_white_png_of_one_bit_is_read(mode: str, tmp_path: Path) -> No
 
 
 def test_real_faces_load(real_faces: Path) -> None:
-    files = find_images(real_faces)[:6]
+    files = list(find_images(real_faces).files)[:6]
     dataset = Dataset(files, 128)
     assert dataset.shape == (6, 128, 128, 3)
     assert dataset.skipped == []
@@ -281,6 +351,41 @@ def test_warning_of_many_unreadable_files_names_ten_and_counts_the_rest(tmp_path
         dataset = Dataset(tmp_path, 32)
     assert "bad10" not in str(caught[0].message)
     assert len(dataset.skipped) == 13
+
+
+@pytest.mark.parametrize("error", [struct.error("short"), AttributeError("x"), MemoryError()])
+def test_no_error_of_a_decoder_ends_in_a_traceback(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(plain(), tmp_path / "odd.png")
+    monkeypatch.setattr(data, "to_rgb", Mock(side_effect=error))
+    with pytest.raises(DataError, match=rf"odd\.png \({str(error) or 'MemoryError'}\)"):
+        Dataset(tmp_path, 32)
+
+
+def test_postscript_is_not_handed_to_ghostscript_whatever_its_name(tmp_path: Path) -> None:
+    save(plain(), tmp_path / "good.png")
+    plain().save(tmp_path / "cat.jpg", "EPS")
+    with pytest.warns(UserWarning, match=r"skipped 1 unreadable: .*cat\.jpg \(cannot identify"):
+        assert len(Dataset(tmp_path, 32).images) == 1
+
+
+@pytest.mark.parametrize(("name", "limit"), [("LARGEST_PHOTO", 9999), ("LARGEST_SIDE", 99)])
+def test_picture_too_large_to_decode_is_skipped_but_not_a_jpeg_that_is_decoded_smaller(
+    name: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("a.png", "b.jpg"):
+        save(plain(size=(100, 100)), tmp_path / file)
+    monkeypatch.setattr(data, name, limit)
+    with pytest.warns(UserWarning, match=r"skipped 1 unreadable: .*a\.png \(100 x 100 pixels, "):
+        assert len(Dataset(tmp_path, 8).images) == 1
+
+
+@pytest.mark.parametrize("pixels", [np.ones((40, 40), np.float32), np.full((40, 40), 1 << 20, np.int32)])
+def test_pixels_of_32_bits_are_refused_and_not_made_black(pixels: np.ndarray, tmp_path: Path) -> None:
+    save(Image.fromarray(pixels), tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="32 bits"):
+        load_image(tmp_path / "a.tif", 32)
 
 
 @pytest.mark.tutorial_bug(19)

@@ -210,13 +210,13 @@ def test_names_that_meet_in_one_picture_are_numbered_also_where_case_is_ignored(
 # --- odd and damaged photos --------------------------------------------------------------------------------
 
 
-def huge_png() -> bytes:
-    """30,000 x 30,000 pixels in a few bytes: the header is all there is."""
+def huge_png(width: int = 30_000, height: int = 30_000) -> bytes:
+    """Many pixels in a few bytes: the header is all there is."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = zlib.compress(bytes(1000))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
@@ -241,6 +241,7 @@ USED: dict[str, bytes] = {
 }
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "huge.png": (huge_png(), "900000000 pixels|30000 x 30000"),
+    "tall.png": (huge_png(150, 70_000), "a side beyond 65,535"),
     "truncated.jpg": (photo()[:-300], "truncated"),
     "text.jpg": (b"no picture at all", "cannot identify"),
     "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "cannot identify"),
@@ -376,16 +377,22 @@ def test_nothing_is_written_outside_the_folder_whatever_a_member_is_called(tmp_p
         for name in bad:
             mode = {"link.jpg": stat.S_IFLNK, "pipe.jpg": stat.S_IFIFO}.get(name, stat.S_IFREG)
             archive.writestr(member(name, mode), b"/etc/passwd" if name == "link.jpg" else photo())
-        for name in ('<b>:"c|?*.jpg', "e\x01.jpg", "...jpg", "..jpg", "./f//g.jpg", "h. /i.jpg", "fine.jpg"):
+        for name in (
+            '<b>:"c|?*.jpg',
+            "e\x01.jpg",
+            "...jpg",
+            ".hidden/a.jpg",
+            "./f//g.jpg",
+            "h. /i.jpg",
+            "fine.jpg",
+        ):
             archive.writestr(member(name), photo())
     before = tree(tmp_path)
     report = run(source, inside / "out")
     assert {name.replace("\\", "/"): True for name in bad} == dict.fromkeys(report.refused, True)
     for name, reason in bad.items():
         assert reason in report.refused[name.replace("\\", "/")]
-    assert pictures(inside / "out") == sorted(
-        ["...png", "..png", "_b___c___.png", "e_.png", "f/g.png", "fine.png", "h/i.png"]
-    )
+    assert pictures(inside / "out") == ["_b___c___.png", "e_.png", "f/g.png", "fine.png", "h/i.png"]
     assert {path for path in tree(tmp_path) - before if inside / "out" not in (path, *path.parents)} == set()
 
 
@@ -471,6 +478,16 @@ def test_what_macos_adds_to_a_zip_is_not_taken_for_photos(tmp_path: Path) -> Non
     assert run(source, tmp_path / "out").photos == 1
 
 
+def test_neither_hidden_members_nor_those_of_a_run_are_taken_from_a_zip_and_others_are_named(
+    tmp_path: Path,
+) -> None:
+    names = [".Trash-1/a.jpg", "b/.c.jpg", "@eaDir/a.jpg", "runs/1/images/step_1.png", "runs/1/run.json"]
+    files = {name: photo() for name in ["a.jfif", *names, "d.heic", "b/notes.txt"]}
+    report = run(write_zip(files, tmp_path / "a.zip"), tmp_path / "out")
+    assert report.summary() == "1 photo: 1 written, 2 other files passed over"
+    assert list(report.passed_over) == ["d.heic", "b/notes.txt"]
+
+
 def test_what_a_killed_program_left_half_written_is_not_taken_for_a_photo(tmp_path: Path) -> None:
     source = write_folder({"a.jpg": photo(), f"{PARTIAL}1234.jpg": photo()}, tmp_path / "source")
     assert list(run(source, tmp_path / "out").written) == ["a.jpg"]
@@ -479,15 +496,10 @@ def test_what_a_killed_program_left_half_written_is_not_taken_for_a_photo(tmp_pa
 # --- folders ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
-def test_pipes_and_broken_links_in_a_folder_are_named_and_links_to_photos_are_read(tmp_path: Path) -> None:
+def test_links_to_photos_are_read(tmp_path: Path) -> None:
     source = write_folder({"a.jpg": photo()}, tmp_path / "source")
-    os.mkfifo(source / "pipe.jpg")
     (source / "link.jpg").symlink_to("a.jpg")
-    (source / "broken.jpg").symlink_to("nothing.jpg")
-    (source / "loop").symlink_to(source)
-    report = run(source, tmp_path / "out")
-    assert report.unreadable == {"pipe.jpg": "not a regular file", "broken.jpg": "No such file or directory"}
+    run(source, tmp_path / "out")
     assert pictures(tmp_path / "out") == ["a.png", "link.png"]
 
 
@@ -534,6 +546,31 @@ def test_second_run_skips_what_is_finished_and_makes_the_rest(tmp_path: Path) ->
     assert report.written == {"CAT_01/00000100_002.jpg": "00000100_002.png"}
     assert (out / "00000001_000.png").stat().st_mtime_ns == kept
     assert len(run(source, out, size=32).written) == 2
+
+
+def test_pictures_of_another_source_are_neither_taken_for_ones_own_nor_lost(tmp_path: Path) -> None:
+    sources = [write_folder({"x.jpg": photo(seed=i)}, tmp_path / name) for i, name in enumerate("AB")]
+    out = tmp_path / "faces"
+    run(sources[0], out)
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(PrepareError, match=r"faces holds pictures made of .*A: .* such as .*faces/B$"):
+        run(sources[1], out)
+    (out / "report.json").rename(tmp_path / "report.json")
+    with pytest.raises(PrepareError, match=r"x\.png is there already, and no report\.json says"):
+        run(sources[1], out)
+    (tmp_path / "report.json").rename(out / "report.json")
+    assert {file: file.read_bytes() for file in out.iterdir()} == before
+    assert run(sources[1], out / "B").written
+    assert run(sources[0], out).already_there == {"x.jpg": "x.png"}
+
+
+def test_photo_that_is_added_takes_no_name_of_an_earlier_picture(tmp_path: Path) -> None:
+    source, out = write_folder({"a.jpg": photo(seed=1)}, tmp_path / "source"), tmp_path / "out"
+    run(source, out)
+    write_folder({"a.jpeg": photo(seed=2)}, source)
+    for _ in range(2):
+        report = run(source, out)
+        assert report.written | report.already_there == {"a.jpg": "a.png", "a.jpeg": "a-2.png"}
 
 
 def test_report_file_says_what_became_of_each_photo(tmp_path: Path) -> None:
@@ -600,21 +637,27 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT")
-def test_interrupted_run_leaves_whole_pictures_and_the_next_goes_on(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_interrupted_run_leaves_whole_pictures_and_the_next_goes_on(
+    number: int, status: int, tmp_path: Path
+) -> None:
     content = photo((1500, 1500), "PNG")
-    source = write_folder({f"{i:03}.png": content for i in range(150)}, tmp_path / "source")
+    source = write_folder({f"{i:03}.png": content for i in range(100)}, tmp_path / "source")
     out = tmp_path / "out"
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(source), str(out)])
-    while process.poll() is None and len(list(out.glob("*.png"))) < 5:
+    while process.poll() is None and len(list(out.glob("[!.]*.png"))) < 5:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
-    made = {file.name for file in out.iterdir()}
-    assert 5 <= len(made) < 150
-    assert all(name.endswith(".png") and not name.startswith(".") for name in made)
+    process.send_signal(number)
+    assert process.wait(20) == status
+    made = {file.name for file in out.glob("[!.]*")} - {"report.json"}
+    assert 5 <= len(made) < 100
     for name in made:
         Image.open(out / name).load()
+    assert number == signal.SIGKILL or not list(out.glob(".*"))
+    report = run(source, out)
+    assert set(report.already_there.values()) == made
+    assert len(report.written) == 100 - len(made)
 
 
 # --- real photos -------------------------------------------------------------------------------------------
