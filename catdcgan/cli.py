@@ -56,13 +56,11 @@ from catdcgan.settings import (
 
 # What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
 
-MOST_SAMPLED, MOST_DRAWN = (
-    1_000_000,
-    100_000,
-)  # pictures; those that `draw_cats` paints are in memory together
+MOST_SAMPLED = 1_000_000  # pictures
+MOST_DRAWN = 100_000  # pictures; these are in memory together
 MOST_FRAMES = 10_000  # from one cat to the next
 
-OTHER_FILES = (".ckpt", ".mkv", ".npy", ".npz", ".pkl", ".pt", ".pth")  # that neither Python nor Pillow knows
+OTHER_FILES = (".ckpt", ".mkv", ".npy", ".npz", ".pkl", ".pt", ".pth")  # unknown to Python and to Pillow
 ANIMATION_FRAMES = 100  # at most; more make the file large and the film long
 WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # some two seconds from one cat to the next
 

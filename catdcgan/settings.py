@@ -20,8 +20,11 @@ Z_DISTRIBUTIONS = ("uniform", "normal")
 
 # The largest numbers that options take. They leave room for any use, and stop a slip of the keyboard before
 # it fills memory or a disk.
-MOST = 1_000_000_000  # of anything else
-LARGEST_SIZE, LARGEST_WIDTH, LONGEST_LATENT, LARGEST_SEED = 2048, 512, 10_000, 2**64 - 1
+MOST = 1_000_000_000  # where nothing else is said
+LARGEST_SIZE = 2048  # pixels
+LARGEST_WIDTH = 512
+LONGEST_LATENT = 10_000
+LARGEST_SEED = 2**64 - 1
 
 
 # Checks: each takes the text of an option and returns its value, or raises argparse.ArgumentTypeError.
@@ -232,5 +235,5 @@ def to_record(settings: Settings) -> dict[str, Any]:
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """The values of settings by name that run.json holds; one of another version may lack some."""
-    epochs = record.get("epoch_count")
-    return {**record, "epoch_count": None if epochs == NO_LIMIT else epochs}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    return {name: None if value == NO_LIMIT else value for name, value in values.items()}

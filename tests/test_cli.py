@@ -45,6 +45,13 @@ OPTIONS = {
     "prepare": ["out", "size", "keep-outliers"],
 }
 
+WHOLE_NUMBERS = {
+    "train --data=drawn": ("epochs", "steps", "batch-size", "base-filters", "size", "z-dim", "drawn-count"),
+    "sample --walk 0 1": ("count", "frames", "seed"),
+    "draw --out=x": ("count", "size"),
+    "prepare photos --out=x": ("size",),
+}
+
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "catdcgan", *arguments]
@@ -222,10 +229,7 @@ def test_a_recipe_sets_what_the_command_does_not(settings: dict[str, Any], tmp_p
     ("data", "options"),
     [
         ("drawn", "--flip --mixed-precision"),
-        (
-            "cats",
-            "--mode=L --z=normal --augment=color --learning-rate-D=0.001 --alpha=0.3 --average-decay=0.9",
-        ),
+        ("cats", "--mode=L --z=normal --augment=color --learning-rate-D=0.001 --average-decay=0.9"),
     ],
 )
 def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_the_run(
@@ -237,9 +241,7 @@ def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_th
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["draw", "--count=9", "--size=40", "--out=cats"]) == 0
-    assert (
-        main(["train", f"--data={data}", "--out=run", "--steps=1", "--seed=3", *options.split(), *TINY]) == 0
-    )
+    assert main(["train", f"--data={data}", "--out=run", "--steps=1", *options.split(), *TINY]) == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     resume = ["train", "--resume", f"--out={tmp_path / 'run'}"]
@@ -573,12 +575,7 @@ def test_photos_that_cannot_be_had_are_one_line_and_leave_nothing(
 def test_what_needs_no_tensorflow_does_not_wait_for_it(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a-file").touch()
-    refused = [
-        "train --data=nosuch",
-        "train --data=empty",
-        "train --data=a-file",
-        "sample --checkpoint=nosuch",
-    ]
+    refused = ["sample --checkpoint=nosuch", *(f"train --data={data}" for data in ("no", "empty", "a-file"))]
     refused += [f"train --data=drawn --out={out}" for out in ("a-file", "a-file/x", trained)]
     refused += ["train --resume", f"train --resume --out={trained} --batch-size=9"]
     code = (
@@ -600,9 +597,7 @@ def test_too_little_memory_is_one_line(
 
     monkeypatch.setattr("catdcgan.cli.draw_cats", draw_cats)
     assert main(["draw", f"--out={tmp_path / 'cats'}"]) == 1
-    assert capsys.readouterr().err.startswith(
-        "catdcgan: out of memory (Unable to allocate 1 TiB): take fewer"
-    )
+    assert "catdcgan: out of memory (Unable to allocate 1 TiB): take" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -662,25 +657,13 @@ def test_too_little_memory_is_one_line(
         *(
             (f"{command} --out=cats{ending}", f"no {ending} file can be written: end cats{ending} in .png")
             for command in ("sample", "draw", "train --data=drawn", "prepare photos")
-            for ending in (".mp4", ".txt", ".pdf", ".npz", ".ico")
+            for ending in (".mp4", ".txt", ".npz", ".ico")
         ),
         ("train --data=drawn --out=cats.png", "--out: cats.png ends like a picture: name a folder"),
         *(
-            (f"{command}=1{'0' * zeros}", "is above")
-            for command in (
-                *(
-                    f"train --data=drawn --{name}"
-                    for name in ("epochs", "steps", "batch-size", "z-dim", "size")
-                ),
-                *(f"train --data=drawn --{name}" for name in ("base-filters", "drawn-count", "seed")),
-                *(
-                    "sample --count",
-                    "sample --walk 0 1 --frames",
-                    "draw --out=x --count",
-                    "draw --out=x --size",
-                ),
-                "prepare photos --out=x --size",
-            )
+            (f"{command} --{name}=1{'0' * zeros}", "is above")
+            for command, names in WHOLE_NUMBERS.items()
+            for name in names
             for zeros in (20, 400)
         ),
         ("train --data=drawn --learning-rate-D=1e400", "--learning-rate-D: 1e400 is not above 0 and at most"),
@@ -760,10 +743,7 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("draw --count=99999 --out=new/cats.png", "cats.png: a grid of 40576 x 40448 pixels is too large"),
         ("train --out=run --resume --batch-size=4", "was started with batch_size 8, now 4"),
         ("train --out=old --resume", "old has no record of where its pictures are: name their folder with"),
-        (
-            "train --out=moved --resume",
-            "of moved were in /no/cats, which is gone: name their folder with --data",
-        ),
+        ("train --out=moved --resume", "were in /no/cats, which is gone: name their folder with --data"),
         ("train --out=torn --resume", "torn/run.json is damaged: remove it"),
         ("draw --count=1 --size=32 --out=a-file", "a-file"),
         ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),

@@ -39,6 +39,7 @@ pytestmark = pytest.mark.skipif(
 # written. Width 2 is the smallest at which the pictures change from step to step.
 TINY = ["train", "--data=drawn", "--drawn-count=8", "--size=32", "--base-filters=2", "--batch-size=4"]
 TINY += ["--z-dim=4", "--learning-rate-G=1e-3", "--save-every-epochs=1", "--sample-every-steps=1", "--quiet"]
+TINY += ["--steps=100000", "--save-every-minutes=10"]  # else a resumed run keeps its last
 
 # Calls into the operating system at which a trainer is killed, and at how many of them: always before the
 # call, counted from the one that puts run.json in its place. An epoch replaces nine files or folders.
