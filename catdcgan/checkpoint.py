@@ -13,7 +13,9 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,10 +29,15 @@ if TYPE_CHECKING:
 NAME = "model.ckpt"
 ENDINGS = (".data-00000-of-00001", ".index")  # TensorFlow finds a checkpoint by its index: that one goes last
 NEW = ".new-"  # how the name of a folder begins whose checkpoint is about to replace another
+DAMAGED = "damaged-"  # how the name of a checkpoint begins that was found damaged and set aside
 
 
 class CheckpointError(InputError):
     """A checkpoint cannot be used; the message says what was found and what was expected."""
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint is there, but half of it is missing or it cannot be read."""
 
 
 class Architecture(NamedTuple):
@@ -52,7 +59,8 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or it holds no generator of this program.
     """
-    shapes = _open(path).get_variable_to_shape_map()
+    with _reader(path) as reader:
+        shapes = reader.get_variable_to_shape_map()
     try:
         return architecture(shapes)
     except (KeyError, ValueError):
@@ -98,12 +106,62 @@ def restore(
     """
     from catdcgan.tf1 import tf
 
-    reader = _open(path)
-    shapes = reader.get_variable_to_shape_map()
+    with _reader(path) as reader:
+        sources = _sources(path, reader.get_variable_to_shape_map(), variables, substitutes or {})
+        values = []
+        for variable, name in sources:
+            try:
+                values.append((variable, reader.get_tensor(name)))
+            except (tf.errors.OpError, RuntimeError, IndexError) as error:
+                raise DamagedError(f"{path} is damaged: {name} cannot be read ({error})") from error
+    set_variables(sess, values)
+
+
+def restore_newest(
+    sess: tf.Session,
+    folder: Path,
+    variables: Sequence[tf.Variable],
+    substitutes: Mapping[str, str | None] | None = None,
+) -> None:
+    """Do as `restore` does, with the newest checkpoint in a folder that can be read.
+
+    A warning names each newer one that is damaged. Its files are renamed, not deleted: left under its name,
+    it would be taken for the newest again, and good ones would be removed in its favour.
+
+    Raises:
+        CheckpointError: as `restore`, if no checkpoint can be read or the newest readable one does not fit.
+            Nothing is renamed then.
+        OSError: a damaged checkpoint cannot be renamed.
+    """
+    damaged: list[tuple[Path, DamagedError]] = []
+    for path in numbered(folder)[::-1] or [folder / NAME]:
+        try:
+            restore(sess, path, variables, substitutes)
+            break
+        except DamagedError as error:
+            damaged.append((path, error))
+    else:
+        raise damaged[0][1]
+    for bad, reason in damaged:
+        aside = bad.with_name(f"{DAMAGED}{bad.name}")
+        warnings.warn(f"{reason}. It is now called {aside.name}, and {path} is used instead", stacklevel=2)
+        _end_replacement(bad)
+        for ending in reversed(ENDINGS):
+            if Path(f"{bad}{ending}").exists():
+                os.replace(f"{bad}{ending}", f"{aside}{ending}")
+
+
+def _sources(
+    path: str | os.PathLike[str],
+    shapes: Mapping[str, Sequence[int]],
+    variables: Sequence[tf.Variable],
+    substitutes: Mapping[str, str | None],
+) -> list[tuple[tf.Variable, str]]:
+    """Which name of a checkpoint each variable is read from; raises as `restore` where one does not fit."""
     sources = []
     for variable in variables:
         name = variable.op.name
-        source = name if name in shapes else (substitutes or {}).get(name, name)
+        source = name if name in shapes else substitutes.get(name, name)
         if source is not None:
             sources.append((variable, source))
     missing = [name for _, name in sources if name not in shapes]
@@ -118,13 +176,7 @@ def restore(
             raise CheckpointError(
                 f"{path} holds {name} as {shapes[name]}, expected {variable.shape.as_list()}"
             )
-    values = []
-    for variable, name in sources:
-        try:
-            values.append((variable, reader.get_tensor(name)))
-        except (tf.errors.OpError, RuntimeError, IndexError) as error:
-            raise CheckpointError(f"{path} is damaged: {name} cannot be read ({error})") from error
-    set_variables(sess, values)
+    return sources
 
 
 def set_variables(sess: tf.Session, values: Iterable[tuple[tf.Variable, Any]]) -> None:
@@ -172,14 +224,17 @@ def _replacement(path: str | os.PathLike[str]) -> Path:
 
 
 def _end_replacement(path: Path) -> None:
-    """Copy a checkpoint from its folder to its place, if there is one."""
+    """Copy a checkpoint from its folder to its place, if there is one. The folder goes, also if not whole."""
     folder = _replacement(path)
     if not folder.exists():
         return
-    for ending in ENDINGS:
-        with whole_or_nothing(f"{path}{ending}") as partial:
-            shutil.copyfile(folder / f"{NAME}{ending}", partial)
-            _to_disk(partial)
+    if _absent(folder / NAME):
+        warnings.warn(f"{folder} holds no whole checkpoint: it is removed, and {path} stays", stacklevel=2)
+    else:
+        for ending in ENDINGS:
+            with whole_or_nothing(f"{path}{ending}") as partial:
+                shutil.copyfile(folder / f"{NAME}{ending}", partial)
+                _to_disk(partial)
     with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
         os.replace(folder, Path(temporary, NAME))  # gone at one blow, so that no half of it is ever read
 
@@ -245,26 +300,55 @@ def _named(path: str | os.PathLike[str]) -> Path:
     return (models if models.is_dir() else path) / NAME
 
 
-def _open(path: str | os.PathLike[str]) -> Any:
-    """A TensorFlow CheckpointReader."""
+def _absent(path: str | os.PathLike[str]) -> list[str]:
+    """The endings of a checkpoint's files that are not there."""
+    return [ending for ending in ENDINGS if not Path(f"{os.fspath(path)}{ending}").is_file()]
+
+
+@contextmanager
+def _reader(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a TensorFlow CheckpointReader; raises as `read_architecture` where that cannot be done."""
     path = _named(path)
     replacement = _replacement(path) / NAME
-    if Path(f"{replacement}{ENDINGS[-1]}").exists():
-        path = replacement
-    absent = [ending for ending in ENDINGS if not Path(f"{path}{ending}").is_file()]
-    if absent:
+    source = path if _absent(replacement) else replacement
+    if absent := _absent(source):
         folder = Path(path).parent
         there = sorted(file.stem for file in folder.glob("*.index")) if folder.is_dir() else []
-        raise CheckpointError(
+        kind = CheckpointError if ENDINGS[-1] in absent else DamagedError
+        raise kind(
             f"no checkpoint {path}: expected the file {path}{absent[0]}, "
             f"found {_some(there) if there else 'no checkpoint'} in {folder.absolute()}"
         )
     from catdcgan.tf1 import tf
 
-    try:
-        return tf.train.load_checkpoint(os.fspath(path))
-    except (tf.errors.OpError, RuntimeError, IndexError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: its index cannot be read ({error})") from error
+    with _plain_path(source) as plain:
+        try:
+            reader = tf.train.load_checkpoint(plain)
+        except (tf.errors.OpError, RuntimeError, IndexError, ValueError) as error:
+            raise DamagedError(f"{path} is damaged: its index cannot be read ({error})") from error
+        yield reader
+
+
+@contextmanager
+def _plain_path(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Give a path to a checkpoint at which TensorFlow finds it: another one if the folder is "run [v2]".
+
+    TensorFlow saves to a path as it is, but takes one to read from as a glob pattern, which may not match
+    itself. It knows no escape: the path is matched first, and then opened literally.
+    """
+    from catdcgan.tf1 import tf
+
+    if tf.io.gfile.glob(f"{os.fspath(path)}{ENDINGS[-1]}"):
+        yield os.fspath(path)
+        return
+    with TemporaryDirectory() as temporary:
+        for ending in ENDINGS:
+            file, link = Path(f"{os.fspath(path)}{ending}").absolute(), Path(temporary, f"{NAME}{ending}")
+            try:
+                link.symlink_to(file)
+            except OSError:  # Windows lets not everyone make links
+                shutil.copyfile(file, link)
+        yield str(Path(temporary, NAME))
 
 
 def _some(names: Iterable[str]) -> str:

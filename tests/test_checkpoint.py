@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,12 +27,15 @@ from catdcgan import (
 from catdcgan.checkpoint import (
     ENDINGS,
     NAME,
+    NEW,
     Architecture,
     architecture,
     latest,
     numbered,
     remove_old,
     restore,
+    restore_newest,
+    tidy,
 )
 from catdcgan.tf1 import tf
 
@@ -86,6 +91,20 @@ def copied(saved: Saved, tmp_path: Path) -> Path:
     for ending in ENDINGS:
         shutil.copy(f"{saved[0]}{ending}", tmp_path / f"{NAME}{ending}")
     return tmp_path / NAME
+
+
+# TensorFlow takes a path to read from as a pattern, with these characters.
+PATTERNS = ["run [v2]", "[!a]", "a{b,c}", *(["back\\slash", "*", "what?"] if os.name != "nt" else [])]
+
+
+@pytest.mark.parametrize("folder", PATTERNS)
+def test_a_folder_named_like_a_pattern_is_saved_to_and_read_from(folder: str, tmp_path: Path) -> None:
+    values = save_generator(tmp_path / folder / NAME, SMALL)
+    assert read_architecture(tmp_path / folder / NAME) == SMALL
+    with tf.Graph().as_default(), tf.Session() as sess:
+        variables = build_generator(SMALL)
+        restore(sess, tmp_path / folder / NAME, variables)
+        assert np.array_equal(sess.run(variables[0]), values[variables[0].op.name])
 
 
 # --- what a checkpoint says of its generator ---------------------------------------------------------------
@@ -368,6 +387,45 @@ def test_damaged_data_is_an_error_and_no_crash(damage: str, copied: Path, target
     data = Path(f"{copied}{ENDINGS[0]}")
     data.write_bytes(DAMAGE[damage](data.read_bytes()))
     target.assert_refuses(copied, "damaged", "cannot be read")
+
+
+@pytest.mark.parametrize(("ending", "damage"), [*product(ENDINGS, DAMAGE), (ENDINGS[0], "gone")])
+def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(
+    ending: str, damage: str, copied: Path, saved: Saved, target: Target
+) -> None:
+    for step, file in product((3, 12), ENDINGS):
+        shutil.copy(f"{copied}{file}", f"{copied}-{step}{file}")
+    bad = Path(f"{copied}-12{ending}")
+    if damage == "gone":
+        bad.unlink()
+    else:
+        bad.write_bytes(DAMAGE[damage](bad.read_bytes()))
+    with pytest.warns(UserWarning, match=rf"{NAME}-12.*damaged-{NAME}-12, and .*{NAME}-3 is used instead"):
+        restore_newest(target.sess, copied.parent, target.variables)
+    for variable, value in zip(target.variables, target.sess.run(target.variables), strict=True):
+        assert np.array_equal(value, saved[1][variable.op.name])
+    assert numbered(copied.parent) == [Path(f"{copied}-3")]
+
+    Path(f"{copied}-3.index").write_bytes(b"")
+    left = files_in(copied.parent)
+    with pytest.raises(CheckpointError, match=f"{NAME}-3 is damaged"):
+        restore_newest(target.sess, copied.parent, target.variables)
+    assert files_in(copied.parent) == left, "nothing is set aside if there is none to use instead"
+
+
+@pytest.mark.parametrize("half", [[], ENDINGS[:1], ENDINGS[1:]])
+def test_half_of_a_replacement_goes_and_the_checkpoint_stays(
+    half: list[str], copied: Path, target: Target
+) -> None:
+    before = files_in(copied.parent)
+    (copied.parent / f"{NEW}{NAME}").mkdir()
+    for ending in half:
+        shutil.copy(f"{copied}{ending}", copied.parent / f"{NEW}{NAME}")
+    restore(target.sess, copied, target.variables)
+    with pytest.warns(UserWarning, match="holds no whole checkpoint: it is removed"):
+        tidy(copied.parent)
+    assert files_in(copied.parent) == before
+    restore(target.sess, copied, target.variables)
 
 
 def test_one_wrong_byte_in_the_data_is_noticed(copied: Path, target: Target) -> None:
