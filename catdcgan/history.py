@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from catdcgan.trouble import TrainingError
+
 HISTORY_NAME = "history.jsonl"
+
+# What a record holds of each step, and the names under which TensorBoard gets some of it.
+COLUMNS = ("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second")
+TAGS = {"d_loss": "loss/discriminator", "g_loss": "loss/generator"}
+TAGS |= {"d_real": "D says/of real", "d_fake": "D says/of generated"}
 
 
 def read_history(file: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -55,3 +66,43 @@ def rewind_history(file: Path, step: int) -> None:
         lines.truncate(kept_bytes)
     if kept_steps < step:
         warnings.warn(f"{file} holds {kept_steps} of the run's {step} steps: the rest is lost", stacklevel=2)
+
+
+def checked_figures(step: int, figures: Any) -> dict[str, float]:
+    """Turn what the user's `evaluate` gives for the record of a step into numbers that JSON can hold.
+
+    Args:
+        step: to name in an error.
+        figures: real numbers by name: Python's, NumPy's, or 0-d arrays of any library.
+
+    Raises:
+        TrainingError: it is no such mapping, or a name is one of the history's own.
+    """
+    said = f"in step {step} evaluate gave"
+    if not isinstance(figures, Mapping):
+        raise TrainingError(f"{said} {type(figures).__name__}: let it give figures by name, such as a dict")
+    checked = {}
+    for name, figure in figures.items():
+        if not isinstance(name, str):
+            raise TrainingError(f"{said} a figure named {name!r}: let its name be text")
+        if name in (*COLUMNS, *TAGS.values()):
+            raise TrainingError(f'{said} a figure "{name}", a name of the history itself: choose another')
+        number = _real(figure)
+        if number is None:
+            kind = type(figure).__name__
+            raise TrainingError(f'{said} "{name}" as {kind}, which is no real number: let it give a float')
+        checked[name] = number
+    return checked
+
+
+def _real(figure: Any) -> float | None:
+    """A real number as Python's float, or None if it is none."""
+    if hasattr(figure, "__array__"):
+        array = np.asarray(figure)
+        return float(array) if array.ndim == 0 and array.dtype.kind in "biuf" else None
+    return float(figure) if isinstance(figure, numbers.Real) else None
+
+
+def tagged(record: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of a step under the names that TensorBoard groups by."""
+    return {TAGS.get(name, name): value for name, value in record.items() if name not in ("step", "epoch")}

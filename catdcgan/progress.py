@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from types import TracebackType
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -28,6 +32,21 @@ def human_time(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+@contextmanager
+def shown_if_possible(stream: TextIO) -> Iterator[None]:
+    """Show something, and from then on nothing if that fails: training is worth more than its words.
+
+    The terminal of a dropped connection is gone, say, or the disk with the log is full.
+    """
+    try:
+        yield
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # what the stream still holds goes there when Python ends
+        os.close(nowhere)
 
 
 class Progress:
@@ -56,7 +75,8 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         """Leave the bar as it stands."""
-        self._bar.close()
+        with shown_if_possible(sys.stderr):
+            self._bar.close()
 
     def update(self, images: int, text: str, seconds_to_save: float) -> float:
         """Count a step's images and show how training gets on.
@@ -81,9 +101,10 @@ class Progress:
         text += f", {1 / self.seconds_per_image:.1f} images/s, ends in {end}"
         if seconds_to_save < self._left * self.seconds_per_image:
             text += f", saves in {human_time(max(seconds_to_save, 0))}"
-        self._bar.set_description_str(text, refresh=False)
-        self._bar.update(images)
-        if self._lines:
-            self._last_line = now
-            print(text, file=sys.stderr, flush=True)
+        with shown_if_possible(sys.stderr):
+            self._bar.set_description_str(text, refresh=False)
+            self._bar.update(images)
+            if self._lines:
+                self._last_line = now
+                print(text, file=sys.stderr)
         return images / seconds

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from catdcgan import read_losses
-from catdcgan.history import HISTORY_NAME, read_history, rewind_history
+from catdcgan.history import HISTORY_NAME, checked_figures, read_history, rewind_history
+from catdcgan.trouble import TrainingError
 
 
 @pytest.fixture
@@ -92,3 +96,20 @@ def test_rewinding_leaves_no_other_file(history: Path) -> None:
 def test_a_missing_history_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_losses(tmp_path / HISTORY_NAME)
+
+
+@pytest.mark.parametrize("half", [0.5, np.float32(0.5), np.array(0.5, np.float16), Fraction(1, 2)])
+def test_a_figure_is_any_real_number(half: Any) -> None:
+    assert json.dumps(checked_figures(7, {"beauty": half})) == '{"beauty": 0.5}'
+
+
+@pytest.mark.parametrize("figure", [None, "0.5", 0.5j, [0.5], np.array([0.5]), np.array(0.5j)])
+def test_a_figure_that_is_no_real_number_is_refused_by_name(figure: Any) -> None:
+    with pytest.raises(TrainingError, match=r'in step 7 evaluate gave "beauty" as \w+, which is no real'):
+        checked_figures(7, {"beauty": figure})
+
+
+@pytest.mark.parametrize("name", ["step", "epoch", "d_loss", "images_per_second", "loss/generator", 5])
+def test_a_figure_cannot_stand_in_for_one_of_the_historys_own(name: Any) -> None:
+    with pytest.raises(TrainingError, match=f"in step 7 evaluate gave a figure .*{name}"):
+        checked_figures(7, {name: 0.5})
