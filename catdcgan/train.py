@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,18 +22,20 @@ from catdcgan import checkpoint
 from catdcgan.data import made_ahead, steps_per_epoch
 from catdcgan.events import event_writer, write_picture, write_scalars
 from catdcgan.files import remove_partial
-from catdcgan.history import HISTORY_NAME, read_losses, rewind_history
+from catdcgan.history import HISTORY_NAME, checked_figures, read_losses, rewind_history, tagged
 from catdcgan.images import grid_cells
-from catdcgan.progress import Progress
+from catdcgan.memory import SMALLER, refuse_beyond_memory
+from catdcgan.progress import Progress, shown_if_possible
 from catdcgan.run import RUN_NAME, changed_options, lock, record_start
 from catdcgan.sample import random_latents, show_generator_output
 from catdcgan.settings import settings_from, to_record
 from catdcgan.step import TrainingGraph, training_graph
-from catdcgan.tf1 import tf
+from catdcgan.tf1 import GPUS, tf
 from catdcgan.trouble import TrainingError, Watch
 
 SAMPLE_COUNT = 25  # pictures in a sample grid
 STEP_STREAM = 1  # keeps the random numbers of the steps apart from those of the data's order
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to see, and small after days
 
 
@@ -80,8 +83,10 @@ def train(
     `log_dir` ``history.jsonl`` (losses) and ``run.json`` (settings, data, versions, starts).
 
     The same seed gives the same bits on the same kind of CPU, however often the run is stopped and resumed.
-    Ctrl-C and SIGTERM finish the step and save before they take effect. After anything worse, ``kill -9`` or
-    a power cut, resuming goes on from the last checkpoint.
+    Ctrl-C, SIGTERM and SIGHUP (a dropped connection) finish the step and save before they take effect; one
+    that the program was started to ignore, as ``nohup`` does, stays ignored. After anything worse, ``kill
+    -9`` or a power cut, resuming goes on from the last checkpoint, or if that is damaged, with a warning,
+    from the one before.
 
     Args:
         epoch_count: passes over the data in all, those before a resume included; None for no limit, which
@@ -106,7 +111,7 @@ def train(
         image_dir: folder of sample grids; made if need be.
         step_count: stop after so many steps in all, if the epochs have not ended before.
         save_every_epochs: epochs between checkpoints; 0 for none but those at the start and at the end.
-        sample_every_steps: steps between sample grids; 0 for none.
+        sample_every_steps: steps between sample grids; 0 for none. The last step gets one too.
         show_every_epochs: epochs between grids shown on the screen; 0 for none.
         keep_checkpoints: how many of the numbered checkpoints stay; the oldest go.
         flip: mirror each real image, left to right, with probability 1/2.
@@ -118,8 +123,9 @@ def train(
             forgeries are changed alike before they are judged, for when photos are few.
         z_distribution: of the latents: "uniform" in [-1, 1], or the standard "normal".
         save_every_minutes: minutes between checkpoints, beside those of the epochs; 0 for none.
-        evaluate: is called with the pictures of each sample grid after a step, uint8 (25, s, s, c), and gives
-            figures by name, which go into the history. It runs outside the graph and changes nothing.
+        evaluate: is called with the pictures of the grids of every `sample_every_steps`, uint8 (25, s, s, c),
+            and gives figures by name, real numbers, which go into the history. Names of the history's own are
+            taken. It runs outside the graph and changes nothing.
         log_dir: folder of the history, settings and event files; by itself `model_dir`.
         event_files: write TensorBoard's event files into `log_dir`: losses, speed, sample grids, the graph.
         data_fingerprint: tells the images from others, as `Dataset.fingerprint` does.
@@ -137,8 +143,9 @@ def train(
         CheckpointError: `model_dir` holds a run though `resume` is False, or none though it is True, or the
             run's checkpoint does not fit or cannot be read.
         RunError: another program trains in `model_dir`, or the run was started with other settings.
-        TrainingError: a loss or a weight is no longer a finite number, or a file cannot be written (the disk
-            is full, say). The last good checkpoint stays.
+        TrainingError: a loss or a weight is no longer a finite number; a file cannot be written (the disk is
+            full, say), or the folder was moved or removed; the memory does not suffice; or `get_batches`
+            gives no image in an epoch or `evaluate` what is no figure. The last good checkpoint stays.
         ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; or an unknown
             `augment` or `z_distribution`; or neither `epoch_count` nor `step_count` is given.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
@@ -155,6 +162,9 @@ def train(
     options = to_record(run_settings)
     data = {"images": image_count, "shape": data_shape[1:], "fingerprint": data_fingerprint}
     checkpoint.find_start(model_dir, resume)  # a wrong folder is refused before anything is made in it
+    if not GPUS:
+        in_batch = min(batch_size, image_count)
+        refuse_beyond_memory(height, channels, z_dim, base_filters, in_batch, bool(average_decay))
 
     with tf.Graph().as_default() as graph:
         net = training_graph(run_settings)
@@ -177,7 +187,7 @@ def train(
                 # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
                 substitutes = {counter.op.name: None for counter in net.counters}
                 substitutes |= {average.op.name: name for name, average in net.sampling_variables.items()}
-                checkpoint.restore(sess, start, tf.global_variables(), substitutes)
+                checkpoint.restore_newest(sess, model_dir, tf.global_variables(), substitutes)
             step, epoch, epoch_step = (int(count) for count in sess.run(net.counters))
             record_start(log_dir / RUN_NAME, step, options, data)
             checkpoint.tidy(model_dir)
@@ -208,6 +218,7 @@ def train(
                     """Save, and tell when."""
                     if not sess.run(net.all_finite):
                         raise TrainingError(_no_number(f"after step {step} a weight"))
+                    _refuse_if_moved(history, records.fileno(), model_dir)
                     os.fsync(records.fileno())  # no checkpoint is ahead of the history, even in a power cut
                     checkpoint.set_variables(sess, zip(net.counters, (step, epoch, epoch_step), strict=True))
                     checkpoint.save(sess, training_saver, model_dir / f"{checkpoint.NAME}-{step}")
@@ -216,6 +227,7 @@ def train(
                     return monotonic()
 
                 def draw(save: bool = True, show: bool = False) -> Image.Image:
+                    _refuse_if_moved(history, records.fileno(), model_dir)
                     file = _grid(image_dir, step)
                     grid = show_generator_output(
                         sess,
@@ -260,7 +272,7 @@ def train(
                         if sample_every_steps and step % sample_every_steps == 0:
                             drawn = grid_cells(draw(), height)
                             watch.pictures(step, drawn, batch)
-                            record |= evaluate(drawn) if evaluate else {}
+                            record |= checked_figures(step, evaluate(drawn)) if evaluate else {}
                         to_save = saved_at + save_seconds - monotonic()
                         if save_every_epochs and progress.seconds_per_image:
                             epochs_left = save_every_epochs - epoch % save_every_epochs
@@ -270,7 +282,7 @@ def train(
                         record["images_per_second"] = round(progress.update(len(batch), text, to_save), 1)
                         records.write(json.dumps(record) + "\n")
                         if events and step % EVENT_STEPS == 0:
-                            write_scalars(events, step, _tags(record))
+                            write_scalars(events, step, tagged(record))
                         if interrupts or step >= step_limit:
                             break
                         if monotonic() - saved_at >= save_seconds:
@@ -282,8 +294,12 @@ def train(
                         if show_every_epochs and epoch % show_every_epochs == 0:
                             draw(save=False, show=True)
                 save()
+                if sample_every_steps and samples[-1] != _grid(image_dir, step):
+                    draw()  # after saving: no grid is of a step that a resumed run does not know
             if interrupts:
-                print(f"Interrupted after step {step}. Saved in {model_dir}: resuming goes on from there.")
+                text = f"Interrupted after step {step}. Saved in {model_dir}: resuming goes on from there."
+                with shown_if_possible(sys.stdout):
+                    print(text)
     return read_losses(history), samples
 
 
@@ -304,18 +320,33 @@ def _last_good_said(model_dir: Path) -> Iterator[None]:
     """Say with an error that ends training which checkpoint is good, and that resuming starts there."""
     try:
         yield
-    except (TrainingError, OSError) as error:
-        good = checkpoint.latest(model_dir)
-        where = f"the last good checkpoint is {good}" if good else "no checkpoint was saved yet"
-        remedy = "" if isinstance(error, TrainingError) else ". Mend that (is the disk full?), then resume"
-        raise TrainingError(f"{error}{remedy}; {where}") from error
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {_last_good(model_dir)}") from error
+    except OSError as error:
+        remedy = "Mend that (is the disk full?), then resume"
+        raise TrainingError(f"{error}. {remedy}; {_last_good(model_dir)}") from error
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise TrainingError(f"out of memory ({reason}): {SMALLER}; {_last_good(model_dir)}") from error
 
 
-def _tags(record: Mapping[str, float]) -> dict[str, float]:
-    """The numbers of a step under the names that TensorBoard groups by."""
-    groups = {"d_loss": "loss/discriminator", "g_loss": "loss/generator", "d_real": "D says/of real"}
-    groups |= {"d_fake": "D says/of generated"}
-    return {groups.get(name, name): value for name, value in record.items() if name not in ("step", "epoch")}
+def _last_good(model_dir: Path) -> str:
+    good = checkpoint.latest(model_dir)
+    return f"the last good checkpoint is {good}" if good else f"there is no checkpoint in {model_dir}"
+
+
+def _refuse_if_moved(history: Path, open_history: int, model_dir: Path) -> None:
+    """Notice that the folder of the run is no longer where it was; the open history moved with it.
+
+    Raises:
+        TrainingError: it was moved or removed.
+    """
+    there = history.exists() and os.path.samestat(history.stat(), os.fstat(open_history))
+    if not there or not model_dir.is_dir():
+        gone = next((path for path in (history.parent, model_dir) if not path.is_dir()), history)
+        raise TrainingError(
+            f"{gone} was moved or removed while training ran. If it was moved, resume where it is now"
+        )
 
 
 def _grid(image_dir: Path, step: int) -> Path:
@@ -324,11 +355,27 @@ def _grid(image_dir: Path, step: int) -> Path:
 
 def _epoch_batches(
     get_batches: Callable[..., Iterable[np.ndarray]], batch_size: int, epoch: int
-) -> Iterable[np.ndarray]:
-    """The batches of an epoch. The article's `get_batches` takes the batch size alone; ours the epoch too."""
-    if "epoch" in inspect.signature(get_batches).parameters:
-        return get_batches(batch_size, epoch=epoch)
-    return get_batches(batch_size)
+) -> Iterator[np.ndarray]:
+    """The batches of an epoch. The article's `get_batches` takes the batch size alone; ours the epoch too.
+
+    Raises:
+        TrainingError: while they are taken, if there is none or one holds no image.
+    """
+    takes_epoch = "epoch" in inspect.signature(get_batches).parameters
+    batches = get_batches(batch_size, epoch=epoch) if takes_epoch else get_batches(batch_size)
+    return _with_images(batches, f"epoch {epoch + 1}: get_batches({batch_size}) gave")
+
+
+def _with_images(batches: Iterable[np.ndarray], said: str) -> Iterator[np.ndarray]:
+    found = "no batch"
+    for batch in batches:
+        found = "" if len(batch) else "a batch of no images"
+        if found:
+            break
+        yield batch
+    if found:
+        remedy = "Each call must give an epoch's batches anew: an iterator that was used up gives none"
+        raise TrainingError(f"{said} {found}. {remedy}")
 
 
 def _feeds(
@@ -352,23 +399,26 @@ def _feeds(
 
 @contextmanager
 def _finish_step_first() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in the list it gives, for the training loop to look at between two steps.
+    """Collect the signals in `STOPS`, for the training loop to look at between two steps.
 
-    At the end they take effect: KeyboardInterrupt, or for SIGTERM an exit with the status that a shell gives
-    it. A second Ctrl-C interrupts at once. Python delivers signals to the main thread alone: in another there
-    is nothing to do.
+    At the end they take effect: KeyboardInterrupt, or for the others an exit with the status that a shell
+    gives them. A second Ctrl-C interrupts at once. What the program was started to ignore stays ignored, as
+    are Ctrl-C in a shell's background job and SIGHUP under ``nohup``. Python delivers signals to the main
+    thread alone: in another there is nothing to do.
     """
     received: list[int] = []
 
     def receive(number: int, _: object) -> None:
-        if received:
+        if number == signal.SIGINT and number in received:
             raise KeyboardInterrupt
         received.append(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    previous = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    # None is a handler that was not set by Python, and could not be set again.
+    heeded = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    previous = {number: signal.signal(number, receive) for number in heeded}
     try:
         yield received
     finally:

@@ -840,7 +840,9 @@ def test_an_interrupted_training_saves_and_goes_on(
     arguments = ["train", "--data=drawn", f"--out={run}", "--epochs=100000", *TINY]
     history = run / "history.jsonl"
     with (tmp_path / "stdout").open("w") as stdout, (tmp_path / "stderr").open("w") as stderr:
+        before = signal.signal(number, signal.default_int_handler)  # it inherits what the tests ignore
         program = subprocess.Popen(command(*arguments), env=environment(), stdout=stdout, stderr=stderr)
+        signal.signal(number, before)
         try:
             give_up = time.monotonic() + 120
             while not (history.exists() and history.read_text().count("\n") >= 3):

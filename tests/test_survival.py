@@ -379,7 +379,7 @@ def test_a_disk_that_is_full_from_the_start_is_one_line_and_no_obstacle_later(
     ended = trainer.run(tmp_path, "--epochs=1", limit=10_000)
     assert ended.status == 1
     assert ended.stderr.count("\n") == 1, ended.stderr
-    assert "no checkpoint was saved yet" in ended.stderr
+    assert f"there is no checkpoint in {tmp_path / 'models'}" in ended.stderr
     assert not temporaries(tmp_path)
     ended = trainer.run(tmp_path, "--epochs=1")
     assert ended.status == 0, ended.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -190,7 +191,7 @@ def sound(cats: np.ndarray, feeds: list[np.ndarray], tmp_path_factory: pytest.Te
 
 
 def copied(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shutil.copytree(source, tmp_path_factory.mktemp("copy"), dirs_exist_ok=True)
+    return shutil.copytree(source, tmp_path_factory.mktemp("copy") / "run [v2]")  # a pattern to TensorFlow
 
 
 def with_bad_step(cats: np.ndarray) -> Callable[[int, int], Iterator[np.ndarray]]:
@@ -339,7 +340,7 @@ def test_evaluate_sees_the_grids_pictures_and_its_figures_go_into_the_history_al
 
 def test_normal_latents_are_fed_to_steps_and_grids(feeds: list[np.ndarray], sound: Path) -> None:
     grids = [z for z in feeds if len(z) == 25]
-    assert len(grids) == 2
+    assert len(grids) == 3  # steps 0, 2 and 3
     for z in grids:
         assert np.array_equal(z, random_latents(25, 8, 0, "normal"))
     assert abs(grids[0].std() - 1) < 0.1
@@ -354,3 +355,56 @@ def test_normal_latents_are_fed_to_steps_and_grids(feeds: list[np.ndarray], soun
 def test_latents_of_no_known_distribution_are_refused(cats: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='latents are "uniform" or "normal", not "gauss"'):
         train_three(cats, tmp_path, z_distribution="gauss")
+
+
+# What is wrong with the run's surroundings, or with the functions that it is given
+
+
+def test_a_figure_that_cannot_be_kept_ends_training_and_names_the_checkpoint(
+    cats: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=r'step 2 .* "step", .*last good checkpoint is .*model\.ckpt-0'):
+        train_three(cats, tmp_path, evaluate=lambda drawn: {"step": 1.0})
+    assert steps(tmp_path) == [1]
+
+
+@pytest.mark.parametrize("given", [[], [np.empty((0, 32, 32, 3), np.float32)]], ids=["no batch", "no image"])
+def test_an_epoch_without_images_is_no_epoch_done(given: Any, cats: np.ndarray, tmp_path: Path) -> None:
+    epochs = iter([[scale_pixels(cats[:4])]])
+    with pytest.raises(TrainingError, match=r"epoch 2: get_batches\(4\) gave .*checkpoint is .*ckpt-1"):
+        train_three(cats, tmp_path, get_batches=lambda size: next(epochs, given), epoch_count=3)
+    assert steps(tmp_path) == [1]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("no room"), tf.errors.ResourceExhaustedError(None, None, "OOM")]
+)
+def test_memory_that_runs_out_is_one_error_with_the_remedy(
+    error: Exception, cats: np.ndarray, tmp_path: Path
+) -> None:
+    def evaluate(_: np.ndarray) -> dict[str, float]:
+        raise error
+
+    expected = r"out of memory \(.+\): .*smaller.*last good checkpoint is .*model\.ckpt-0"
+    with pytest.raises(TrainingError, match=expected):
+        train_three(cats, tmp_path, evaluate=evaluate)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows moves no folder in which a file is open")
+@pytest.mark.parametrize("kind", ["moved", "removed", "removed and made anew"])
+def test_a_folder_that_is_moved_or_removed_is_noticed(kind: str, cats: np.ndarray, tmp_path: Path) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+
+    def evaluate(_: np.ndarray) -> dict[str, float]:
+        if not moved.exists():
+            run.rename(moved)
+            if kind == "removed and made anew":
+                shutil.copytree(moved, run)
+        return {}
+
+    with pytest.raises(TrainingError, match=r"run.models.* was moved or removed while training ran"):
+        train_three(cats, run, evaluate=evaluate)
+    assert run.exists() == (kind == "removed and made anew"), "nothing is made where it was"
+    shutil.rmtree(run, ignore_errors=True)
+    moved.rename(run)
+    assert len(train_three(cats, run, resume=True)) == 3
