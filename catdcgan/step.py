@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from catdcgan.augment import diff_augment
+from catdcgan.errors import InputError
 from catdcgan.kernel_gradient import fast_kernel_gradients
 from catdcgan.model import (
     discriminator,
@@ -22,6 +25,7 @@ from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import GPUS, tf
 
 COUNTERS = ("global_step", "epoch", "epoch_step")  # steps done, epochs done, steps done in the current epoch
+CPU_INFO = Path("/proc/cpuinfo")  # Linux: names what the CPU has
 
 
 class TrainingGraph(NamedTuple):
@@ -146,6 +150,7 @@ def _bfloat16_kernels() -> Iterator[None]:
     Variables, batch norm, losses and Adam stay in float32 (Micikevicius et al. 2017, arXiv:1710.03740).
     bfloat16 has float32's range, so the losses need no scaling.
     """
+    check_bfloat16()
 
     def shortened(getter: Callable[..., tf.Variable], name: str, *args: Any, **named: Any) -> tf.Tensor:
         variable = getter(name, *args, **named)
@@ -153,3 +158,28 @@ def _bfloat16_kernels() -> Iterator[None]:
 
     with tf.variable_scope(tf.get_variable_scope(), custom_getter=shortened):
         yield
+
+
+def check_bfloat16() -> None:
+    """Refuse a limit on oneDNN's instructions under which its first product in bfloat16 ends the process.
+
+    TensorFlow leaves that product to oneDNN if the CPU has AVX512 or AVX-NE-CONVERT, whatever the limit. What
+    the CPU has is known on Linux alone: elsewhere nothing is refused.
+
+    Raises:
+        InputError: there is such a limit; the message names the variable.
+    """
+    names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # oneDNN goes by the first that is set
+    name = next((name for name in names if os.environ.get(name)), None)
+    onednn_off = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false")
+    if not name or onednn_off or GPUS or not CPU_INFO.exists():
+        return
+    flags = set(CPU_INFO.read_text("utf-8").split())
+    limits = ["SSE41", "AVX", "AVX2", "AVX2_VNNI"]
+    if "avx_ne_convert" not in flags:
+        limits.append("AVX2_VNNI_2")
+    if os.environ[name].upper() in limits and flags & {"avx512f", "avx_ne_convert"}:
+        raise InputError(
+            f"{name}={os.environ[name]} keeps oneDNN from multiplying in bfloat16, as mixed precision does: "
+            f"unset {name}, or train without mixed precision"
+        )

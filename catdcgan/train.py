@@ -143,6 +143,8 @@ def train(
         CheckpointError: `model_dir` holds a run though `resume` is False, or none though it is True, or the
             run's checkpoint does not fit or cannot be read.
         RunError: another program trains in `model_dir`, or the run was started with other settings.
+        InputError: `mixed_precision` would end the process: ONEDNN_MAX_CPU_ISA is set to instructions that
+            oneDNN has no bfloat16 for, on a CPU for which TensorFlow counts on it.
         TrainingError: a loss or a weight is no longer a finite number; a file cannot be written (the disk is
             full, say), or the folder was moved or removed; the memory does not suffice; or `get_batches`
             gives no image in an epoch or `evaluate` what is no figure. The last good checkpoint stays.
