@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import mimetypes
 import os
 import re
@@ -10,6 +11,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,7 @@ from catdcgan.images import (
 )
 from catdcgan.prepare import REPORT, prepare
 from catdcgan.run import RUN_NAME, changed_options, newest_run, next_run, read_record
+from catdcgan.screen import screen
 from catdcgan.settings import (
     DRAWN,
     FIXED,
@@ -72,6 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 done; 1 something given cannot be used, as a line on stderr says; 130 interrupted.
         Wrong usage exits with 2.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show is shown with escapes: its file is written by then.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+    with redirect_stderr(screen()):
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """What `main` does once both streams take any text."""
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():

@@ -22,6 +22,7 @@ from catdcgan.cache import cache_file, cache_key, read_cache, write_cache
 from catdcgan.errors import InputError
 from catdcgan.faces import to_rgb
 from catdcgan.folder import Found, find_files, passed_over_text
+from catdcgan.screen import screen
 
 # Pillow's names of the formats that are read, and how the names of such files end. Left to itself Pillow goes
 # by content alone, and would hand PostScript of any name to Ghostscript.
@@ -348,8 +349,8 @@ def _decode(
     Image.init()  # now, and not in several threads at once
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of photos that are odd, but can be read
-        bar = tqdm(pool.map(read, files), "reading images", len(files), unit="image", delay=2, disable=quiet)
-        results = list(bar)
+        options = {"unit": "image", "delay": 2, "disable": quiet, "file": screen()}
+        results = list(tqdm(pool.map(read, files), "reading images", len(files), **options))
     errors = [(number, result) for number, result in enumerate(results) if isinstance(result, Exception)]
     # Writing each image into one array as it comes would save the second copy, but the C library then gives
     # memory back to the system after each photo and asks for it again: half as long again, on Linux.

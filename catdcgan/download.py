@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from catdcgan import __version__
 from catdcgan.errors import InputError
+from catdcgan.screen import screen
 
 KAGGLE_DATASET = "crawford/cat-dataset"
 TIMEOUT = 30.0  # seconds without a byte until a connection counts as broken
@@ -78,7 +79,8 @@ def download(url: str | None, out: Path, sha256: str | None = None, progress: bo
             _check_file(target, sha256, f"{target} was there already; move it away to download it anew")
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tqdm(desc=target.name, unit="B", unit_scale=True, disable=not progress) as bar:
+        options = {"unit": "B", "unit_scale": True, "disable": not progress, "file": screen()}
+        with tqdm(desc=target.name, **options) as bar:
             _fetch(url, part, bar)
         try:
             _check_file(part, sha256, f"it came from {url} and is deleted")

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
 
+from catdcgan.screen import screen
+
 Colour = tuple[int, int, int]
 Pair = tuple[float, float]
 Patch = tuple[Pair, float, Colour]
@@ -208,7 +210,7 @@ def draw_cats(
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     cats = np.empty((count, size, size, len(mode)), np.uint8)  # what memory cannot hold is told now
-    for i in tqdm(range(count), desc="drawing cats", disable=not progress):
+    for i in tqdm(range(count), desc="drawing cats", disable=not progress, file=screen()):
         cat = draw_cat(np.random.default_rng((seed, i)), size).convert(mode)
         cats[i] = np.asarray(cat).reshape(cats.shape[1:])
     return cats

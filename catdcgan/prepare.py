@@ -44,6 +44,7 @@ from catdcgan.faces import (
 from catdcgan.files import whole_or_nothing
 from catdcgan.folder import find_files, goes_with_pictures, is_left_out, passed_over_text
 from catdcgan.run import RUN_NAME
+from catdcgan.screen import screen
 
 LARGEST_ANNOTATION = 4096  # bytes
 LARGEST_MEMBER = 200_000_000  # bytes of one photo in a zip
@@ -145,7 +146,7 @@ def prepare(
         # Pillow lets go of the interpreter lock while it decodes, turns, resizes and packs: that is six
         # sevenths of the work, so threads do what processes would, and start at once and end together.
         pool = ThreadPoolExecutor(workers or os.cpu_count())
-        bar = tqdm(total=len(photos), desc="preparing", unit="photo", disable=not progress)
+        bar = tqdm(total=len(photos), desc="preparing", unit="photo", disable=not progress, file=screen())
         with bar, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of photos that are odd, but can be read
             try:

@@ -12,6 +12,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from catdcgan.screen import screen
+
 LINE_SECONDS = 60
 
 
@@ -42,7 +44,8 @@ def shown_if_possible(stream: TextIO) -> Iterator[None]:
     """
     try:
         yield
-        stream.flush()
+        if hasattr(stream, "flush"):  # what takes the place of stderr may have no more than write()
+            stream.flush()
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())  # what the stream still holds goes there when Python ends
@@ -54,13 +57,16 @@ class Progress:
 
     def __init__(self, done: int, total: int, quiet: bool = False) -> None:
         """Show `done` of `total` images; or nothing, if `quiet`."""
-        on_screen = sys.stderr.isatty() or in_notebook()
+        stderr = screen()
+        # An object that takes the place of stderr may have no more than write().
+        on_screen = in_notebook() or (hasattr(stderr, "isatty") and stderr.isatty())
         self._bar = tqdm(
             total=total,
             initial=done,
             disable=quiet or not on_screen,
             bar_format="{percentage:3.0f}%|{bar:20}| {desc}",
             dynamic_ncols=True,
+            file=stderr,
         )
         self._lines = not quiet and not on_screen
         self._last_line = -float("inf")
@@ -75,7 +81,7 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         """Leave the bar as it stands."""
-        with shown_if_possible(sys.stderr):
+        with shown_if_possible(screen()):
             self._bar.close()
 
     def update(self, images: int, text: str, seconds_to_save: float) -> float:
@@ -101,10 +107,10 @@ class Progress:
         text += f", {1 / self.seconds_per_image:.1f} images/s, ends in {end}"
         if seconds_to_save < self._left * self.seconds_per_image:
             text += f", saves in {human_time(max(seconds_to_save, 0))}"
-        with shown_if_possible(sys.stderr):
+        with shown_if_possible(screen()):
             self._bar.set_description_str(text, refresh=False)
             self._bar.update(images)
             if self._lines:
                 self._last_line = now
-                print(text, file=sys.stderr)
+                print(text, file=screen())
         return images / seconds

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,34 +23,37 @@ def without_log_lines() -> Iterator[None]:
     """Drop the log lines that C++ code writes to stderr meanwhile, and pass on anything else.
 
     TF_CPP_MIN_LOG_LEVEL=2, which should do, does nothing about what is logged while TensorFlow loads. A user
-    who has set that variable sees it all.
+    who has set that variable to 0 sees it all.
     """
     if _user_wants_log_lines:
         yield
         return
-    sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         try:
             yield
         finally:
-            sys.stderr.flush()
             os.dup2(stderr, 2)
             os.close(stderr)
             log.seek(0)
             os.write(2, b"".join(line for line in log if not LOG_LINE.match(line)))
 
 
-_user_wants_log_lines = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+_user_wants_log_lines = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
 
 # TensorFlow reads these when it loads and when it finds a GPU. What the user has set stays.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "2"  # to it, "" would be 0
 # oneDNN, a library of fast CPU kernels, is up to twice as fast also on CPUs where it is off by itself.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Take GPU memory as needed, not all at once. A session's own option would come too late: making the averages
 # of the generator's weights starts the GPU before.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+try:
+    os.fstat(2)
+except OSError:  # closed (2>&-): the next file to be opened would get its number, and TensorFlow's log lines
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 with without_log_lines():
     import tensorflow.compat.v1 as tf

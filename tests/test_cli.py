@@ -15,6 +15,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import fields
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -823,6 +824,44 @@ def test_values_that_the_program_cannot_use_are_no_traceback(
     assert status in (1, 2)
     assert "catdcgan" in capsys.readouterr().err
     assert files(tmp_path) == before
+
+
+# Streams
+
+
+def test_training_with_stderr_closed_makes_all_it_should_and_says_nothing_on_stdout_instead(
+    tmp_path: Path,
+) -> None:
+    arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--steps=1", *TINY]
+    closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command(*arguments)]
+    done = subprocess.run(closed, env=environment(), stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("1 steps done: see ")
+    assert len(read_losses(tmp_path / "history.jsonl")) == 1  # no log line of TensorFlow's has got into it
+    assert (tmp_path / "models" / "model.ckpt.index").exists()
+
+
+def test_errors_without_a_stderr_have_their_status_and_do_not_go_to_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["prepare", "nowhere", "--out=faces"]) == 1
+    with pytest.raises(SystemExit) as wrong_usage:
+        main(["nonsense"])
+    assert wrong_usage.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_name_that_cannot_be_printed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, TextIOWrapper(BytesIO(), encoding="cp1252", write_through=True))
+    out = tmp_path / "кот.png"
+    assert main(["draw", "--count=1", "--size=32", f"--out={out}"]) == 0
+    assert out.is_file()
+    assert main(["prepare", str(tmp_path / "кот"), f"--out={tmp_path / 'faces'}"]) == 1
+    for stream, said in ((sys.stdout, "1 cats in "), (sys.stderr, "catdcgan: ")):
+        lines = stream.buffer.getvalue().decode("cp1252").splitlines()
+        assert any(line.startswith(said) and r"\u043a\u043e\u0442" in line for line in lines)
 
 
 # Interrupted

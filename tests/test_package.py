@@ -166,6 +166,12 @@ def test_variables_that_the_user_has_set_stay_and_show_the_log_lines() -> None:
     assert log_lines(done.stderr), "TF_CPP_MIN_LOG_LEVEL=0 asks for them"
 
 
+@pytest.mark.parametrize("level", ["", "3"])
+def test_who_asks_tensorflow_for_silence_gets_no_more_log_lines_than_by_default(level: str) -> None:
+    program = "from catdcgan.tf1 import tf; g = tf.Graph(); tf.Session(graph=g).run(g.create_op('NoOp', []))"
+    assert run_program(program, TF_CPP_MIN_LOG_LEVEL=level).stderr == ""
+
+
 def test_eager_mode_and_the_default_graph_are_as_before_after_drawing(run: Path) -> None:
     graph = tf.get_default_graph()
     before = len(graph.get_operations())

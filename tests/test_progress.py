@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+from tiny_runs import train_tiny
 
+from catdcgan import Dataset, draw_cats, image_grid, random_latents, sample, save_image
+from catdcgan.download import download
+from catdcgan.prepare import prepare
 from catdcgan.progress import Progress, human_time
 
 Clock = Callable[[float], None]
@@ -161,3 +170,36 @@ def test_a_terminal_and_a_notebook_get_a_bar(
     assert last.startswith(" 88%|")
     assert last.rstrip().endswith("| step 7, 0.2 images/s, ends in 2 min")
     assert shown.count("\n") == 1, "a bar is one line, which stays"
+
+
+class OnlyWrite:
+    """What a window may put in the place of stderr."""
+
+    text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+
+@pytest.mark.parametrize("kind", ["none", "closed", "only write"])
+def test_everything_works_without_a_whole_stderr(
+    kind: str,
+    cats: np.ndarray,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stderr: Any = {"none": None, "closed": StringIO(), "only write": OnlyWrite()}[kind]
+    if kind == "closed":
+        stderr.close()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    photos, faces = tmp_path / "photos", tmp_path / "faces"
+    save_image(image_grid(draw_cats(1, 32, progress=True)), photos / "a.png")
+    shutil.make_archive(str(photos), "zip", photos)
+    download((tmp_path / "photos.zip").as_uri(), tmp_path / "copy.zip")
+    prepare(tmp_path / "copy.zip", faces, 32)
+    assert len(Dataset(faces, 32).images) == 1
+    train_tiny(cats, tmp_path, step_count=1)
+    sample(tmp_path / "models" / "model.ckpt", random_latents(1, 8))
+    assert capsys.readouterr().out == ""
+    assert kind != "only write" or "step 1: D" in stderr.text
