@@ -14,6 +14,7 @@ from tqdm import tqdm
 from catdcgan.checkpoint import architecture, read_architecture, restore
 from catdcgan.images import image_grid, save_image, show_image, to_pixels
 from catdcgan.model import generator
+from catdcgan.screen import screen
 from catdcgan.tf1 import tf
 
 BATCH_SIZE = 64  # pictures drawn at a time
@@ -105,7 +106,8 @@ def sample(
         ValueError: `z` has another length than the generator's latents.
     """
     images = sample_one_by_one(checkpoint, z, pixel_range, alpha)
-    return np.stack(list(tqdm(images, "drawing", total=len(z), unit=" images", delay=2)))
+    bar = tqdm(images, "drawing", total=len(z), unit=" images", delay=2, file=screen())
+    return np.stack(list(bar))
 
 
 def sample_one_by_one(
@@ -123,6 +125,8 @@ def sample_one_by_one(
     if z.shape[1:] != (z_dim,):
         raise ValueError(f"{checkpoint} takes latents (n, {z_dim}), not {z.shape}")
     with tf.Graph().as_default() as graph:
+        # No initial value is drawn here, but with TensorFlow's op determinism on, random ops need a seed.
+        tf.set_random_seed(0)
         input_z = tf.placeholder(tf.float32, (None, z_dim), name="input_z")
         # This call makes the variables, the next one the graph that draws with them.
         generator(input_z, channels, base_filters=base_filters, image_size=image_size)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_runs import train_tiny
 
 from catdcgan import (
     checkpoint,
@@ -21,6 +22,7 @@ from catdcgan import (
     sample,
     show_generator_output,
 )
+from catdcgan.augment import POLICIES
 from catdcgan.images import to_pixels
 from catdcgan.sample import BATCH_SIZE, round_walk, sample_one_by_one, sampling_output
 from catdcgan.tf1 import tf
@@ -286,6 +288,18 @@ def test_grayscale_works_from_the_checkpoint_to_the_file(gray: Session, tmp_path
     with Image.open(tmp_path / "cats.png") as opened:
         assert opened.mode == "L"
         assert opened.size == (3 * 32, 2 * 32)
+
+
+def test_it_trains_and_draws_where_tensorflow_wants_a_seed_for_every_random_op(
+    cats: np.ndarray, tmp_path: Path
+) -> None:
+    config = importlib.import_module("tensorflow.python.framework.config")  # here it can be turned off again
+    config.enable_op_determinism()
+    try:
+        train_tiny(cats, tmp_path, step_count=1, augment=POLICIES, average_decay=0.9)
+        assert sample(tmp_path / "models" / "model.ckpt", random_latents(2, 8)).shape == (2, 32, 32, 3)
+    finally:
+        config.disable_op_determinism()
 
 
 # --- from a session: the article's helper ------------------------------------------------------------------
