@@ -22,9 +22,9 @@ from catdcgan import (
     sample,
     show_generator_output,
 )
-from catdcgan.augment import POLICIES
 from catdcgan.images import to_pixels
 from catdcgan.sample import BATCH_SIZE, round_walk, sample_one_by_one, sampling_output
+from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
 Z_DIM = 8
@@ -296,7 +296,7 @@ def test_it_trains_and_draws_where_tensorflow_wants_a_seed_for_every_random_op(
     config = importlib.import_module("tensorflow.python.framework.config")  # here it can be turned off again
     config.enable_op_determinism()
     try:
-        train_tiny(cats, tmp_path, step_count=1, augment=POLICIES, average_decay=0.9)
+        train_tiny(cats, tmp_path, step_count=1, augment=AUGMENT_POLICIES, average_decay=0.9)
         assert sample(tmp_path / "models" / "model.ckpt", random_latents(2, 8)).shape == (2, 32, 32, 3)
     finally:
         config.disable_op_determinism()
