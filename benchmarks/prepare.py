@@ -18,8 +18,8 @@ from pathlib import Path
 
 import cv2
 
-from catdcgan.faces import EYES_AT, FaceError, face_square, read_annotation
-from catdcgan.prepare import prepare
+from catdcgan.data.faces import EYES_AT, FaceError, face_square, read_annotation
+from catdcgan.data.prepare import prepare_photos
 
 
 def opencv(source: Path, out: Path, size: int = 128) -> int:
@@ -57,8 +57,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     ways: dict[str, Callable[[Path, Path], object]] = {
         "OpenCV, one core": opencv,
-        "catdcgan, one core": lambda source, out: prepare(source, out, progress=False, workers=1),
-        "catdcgan, two cores": lambda source, out: prepare(source, out, progress=False, workers=2),
+        "catdcgan, one core": lambda source, out: prepare_photos(source, out, progress=False, workers=1),
+        "catdcgan, two cores": lambda source, out: prepare_photos(source, out, progress=False, workers=2),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as folder:

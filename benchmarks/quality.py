@@ -43,7 +43,7 @@ import numpy as np
 from PIL import Image
 
 from catdcgan import Dataset, image_grid, random_latents, read_architecture, sample, save_image
-from catdcgan.checkpoint import ENDINGS
+from catdcgan.run.checkpoint_files import ENDINGS
 
 SIDE = 16  # pictures are compared at this size, at which faces count and hairs do not, nor some pixels off
 ALIKE = 64  # no two of so many may look the same

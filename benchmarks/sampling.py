@@ -25,7 +25,7 @@ def latents(batch: int) -> np.ndarray:
 def tensorflow_work(width: int, size: int, batch: int) -> None:
     """Be our generator."""
     from catdcgan.model import generator
-    from catdcgan.sample import sampling_output
+    from catdcgan.sampling import sampling_output
     from catdcgan.tf1 import tf
 
     with tf.Graph().as_default():

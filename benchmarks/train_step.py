@@ -112,9 +112,9 @@ def tensorflow_step(
         A function that trains one step (what it is given goes to `Session.run`), and the numbers of
         parameters and of operations in the graph.
     """
+    from catdcgan.graph import training_graph
     from catdcgan.model import model_inputs, model_loss, model_optimizers
     from catdcgan.settings import Settings
-    from catdcgan.step import training_graph
     from catdcgan.tf1 import tf
 
     shape = (size, size, 3)

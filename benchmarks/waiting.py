@@ -21,7 +21,7 @@ from typing import Any
 from turns import print_table
 
 from catdcgan import Dataset, draw_cats
-from catdcgan.data import made_ahead
+from catdcgan.data.dataset import prefetch
 
 WARM_UP = 10  # steps
 
@@ -30,7 +30,7 @@ def waits_and_steps(
     dataset: Dataset, made: Callable[[Iterable[Any]], Iterable[Any]], scale: bool, options: argparse.Namespace
 ) -> tuple[list[float], list[float]]:
     """Train, and return the seconds of each wait for a batch, and of each step with its wait."""
-    training = importlib.import_module("catdcgan.train")
+    training = importlib.import_module("catdcgan.training")
     waits, ends = [], []
 
     def timed(items: Iterable[Any]) -> Iterator[Any]:
@@ -81,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     dataset = Dataset.from_array(draw_cats(options.batch * (options.steps + WARM_UP), 128))
     ways: dict[str, tuple[Callable[[Iterable[Any]], Iterable[Any]], bool]] = {
-        "made ahead, scaled in the graph": (made_ahead, False),
+        "made ahead, scaled in the graph": (prefetch, False),
         "made between steps, scaled by numpy": (iter, True),
     }
     waits: dict[str, list[float]] = {name: [] for name in ways}

@@ -13,7 +13,7 @@ PARTIAL = ".partial-"  # how the name of a file begins that is still being writt
 
 
 @contextmanager
-def whole_or_nothing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to, and rename it to `path` if nothing went wrong.
 
     If something did, Ctrl-C too, the temporary file is removed, and what was at `path` stays. The name is

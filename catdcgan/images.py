@@ -1,25 +1,21 @@
-"""Pictures of what the generator makes: grids, files, an animation, and the plot of the losses."""
+"""Pictures of what the generator makes: grids, strips, files, and the plot of the losses."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import GifImagePlugin, Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from catdcgan.errors import InputError
-from catdcgan.files import whole_or_nothing
-from catdcgan.progress import in_notebook
+from catdcgan.files import atomic_write
+from catdcgan.screen import in_notebook
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-ANIMATION_SUFFIXES = (".gif", ".webp")
 LONGEST_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}  # in pixels
 MOST_PIXELS = 178_956_970  # a picture with more is one that Pillow refuses to open
 
@@ -82,10 +78,15 @@ def check_grid(path: str | os.PathLike[str], count: int, size: int, columns: int
             f"{path}: a grid of {width} x {height} pixels is too large, {MOST_PIXELS:,} pixels are the most: "
             "draw fewer, or single pictures into a folder"
         )
-    _check_sides(path, width, height)
+    check_sides(path, width, height)
 
 
-def _check_sides(path: str | os.PathLike[str], width: int, height: int) -> None:
+def check_sides(path: str | os.PathLike[str], width: int, height: int) -> None:
+    """Refuse a picture of so many pixels that its format does not hold.
+
+    Raises:
+        InputError: a side is too long.
+    """
     suffix = Path(path).suffix.lower()
     longest = LONGEST_SIDES.get(suffix, math.inf)
     if max(width, height) > longest:
@@ -147,8 +148,8 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         ValueError: Pillow knows no format by that ending; or the picture is too large for it (InputError).
         OSError: the file cannot be written; what was there before stays.
     """
-    _check_sides(path, image.width, image.height)
-    with whole_or_nothing(path) as partial:
+    check_sides(path, image.width, image.height)
+    with atomic_write(path) as partial:
         image.save(partial, quality=95)  # PNG pays no heed to the quality
 
 
@@ -160,39 +161,6 @@ def show_image(image: Image.Image) -> None:
         display(image)
     else:
         image.show()
-
-
-def save_animation(
-    pictures: Iterable[Image.Image | str | os.PathLike[str]],
-    path: str | os.PathLike[str],
-    milliseconds: int = 100,
-) -> None:
-    """Join pictures of one size into an endless animation; each is shown for some milliseconds.
-
-    One picture at a time is in memory, however many there are. A GIF has 256 colours in each picture and
-    counts in hundredths of a second; a WebP is a quarter of its size.
-
-    Args:
-        pictures: files, or pictures as they come, as from a generator.
-        path: the animation.
-        milliseconds: how long each picture is shown.
-
-    Raises:
-        ValueError: no pictures, or one of another size, or the name does not end in .gif or .webp; or they
-            are too large for the format (InputError).
-        OSError: a picture cannot be read, or the animation not written; what was there before stays.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in ANIMATION_SUFFIXES:
-        raise ValueError(f"{path}: the name of an animation ends in {' or '.join(ANIMATION_SUFFIXES)}")
-    write = _write_gif if suffix == ".gif" else _write_webp
-    frames = _frames(pictures)
-    first = next(frames, None)
-    if not first:
-        raise ValueError("an animation needs at least one picture")
-    _check_sides(path, first.width, first.height)
-    with whole_or_nothing(path) as partial, partial.open("wb") as stream:
-        write(stream, chain([first], frames), milliseconds)
 
 
 def plot_losses(losses: Iterable[tuple[float, float]]) -> Figure:
@@ -221,72 +189,3 @@ def plot_losses(losses: Iterable[tuple[float, float]]) -> Figure:
     axes.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
     axes.legend()
     return figure
-
-
-# Pillow's own writers of animations keep all frames in memory (GIF, PNG) or all that they packed (WebP).
-
-
-def _frames(pictures: Iterable[Image.Image | str | os.PathLike[str]]) -> Iterator[Image.Image]:
-    """Hand out pictures of one size one by one, in mode "L" or "RGB"; a file is read when its turn comes."""
-    size = None
-    for number, picture in enumerate(pictures):
-        if isinstance(picture, Image.Image):
-            name = f"picture {number}"
-            frame = _opaque(picture)
-        else:
-            name = os.fspath(picture)
-            with Image.open(picture) as opened:
-                frame = _opaque(opened)
-        if not size:
-            first, size = name, frame.size
-        if frame.size != size:
-            raise ValueError(
-                f"{name} has {frame.width} x {frame.height} pixels, and {first} has "
-                f"{size[0]} x {size[1]}: the pictures of an animation must be of one size"
-            )
-        yield frame
-
-
-def _opaque(picture: Image.Image) -> Image.Image:
-    """Copy a picture's pixels alone, in mode "L" or "RGB"."""
-    copy = picture.convert("L" if picture.mode == "L" else "RGB")
-    copy.info.clear()  # such as a transparent colour, which would be written along
-    return copy
-
-
-def _write_gif(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: int) -> None:
-    for number, frame in enumerate(frames):
-        if frame.mode == "L":
-            paletted = frame.convert("P")  # all 256 grays
-        else:  # dithered, even the octree's coarse palette looks true; it takes a tenth of median cut's time
-            paletted = frame.quantize(palette=frame.quantize(method=Image.Quantize.FASTOCTREE))
-        if number == 0:
-            header, _ = GifImagePlugin.getheader(paletted, info={"loop": 0})
-            stream.writelines(header)
-        block = GifImagePlugin.getdata(paletted, duration=milliseconds, include_color_table=True)
-        stream.writelines(block)
-        block.clear()  # Pillow holds it in a cycle: it would stay until the next garbage collection
-    stream.write(b";")
-
-
-def _write_webp(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: int) -> None:
-    """Write the container that RFC 9649 describes; each frame in it is what Pillow packs a picture to."""
-    stream.write(b"RIFF" + bytes(4) + b"WEBP")
-    for number, frame in enumerate(frames):
-        size = b"".join((side - 1).to_bytes(3, "little") for side in frame.size)
-        if number == 0:
-            stream.write(_riff_chunk(b"VP8X", b"\x02" + bytes(3) + size))  # flags: an animation
-            stream.write(_riff_chunk(b"ANIM", bytes(6)))  # no background; a loop count of 0 is for ever
-        picture = io.BytesIO()
-        frame.save(picture, "WEBP")
-        packed = picture.getvalue()[12:]  # without the RIFF header
-        top_left, duration, flags = bytes(6), milliseconds.to_bytes(3, "little"), bytes(1)
-        stream.write(_riff_chunk(b"ANMF", top_left + size + duration + flags + packed))
-    length = stream.tell() - 8
-    stream.seek(4)
-    stream.write(length.to_bytes(4, "little"))
-
-
-def _riff_chunk(name: bytes, content: bytes) -> bytes:
-    """Name, length, content; the content must have an even length."""
-    return name + len(content).to_bytes(4, "little") + content

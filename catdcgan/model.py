@@ -10,8 +10,8 @@ Letters in the shapes: n images in a batch, s image size (128), c channels (3 or
 
 from __future__ import annotations
 
-from catdcgan.layers import batch_normalization, conv2d, conv2d_transpose, dense
 from catdcgan.tf1 import tf
+from catdcgan.tf1.layers import batch_normalization, conv2d, conv2d_transpose, dense
 
 
 def model_inputs(

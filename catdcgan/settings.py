@@ -131,6 +131,13 @@ class Settings:
     that it would have taken. With another alpha or other latents the same weights make other pictures.
     """
 
+    data_source: str | None = setting(
+        None,
+        "--data",
+        str,
+        f'folder of pictures, or "{DRAWN}" for painted cats; with --resume, by default those of the run',
+        "FOLDER",
+    )
     epoch_count: int | None = setting(215, "--epochs", whole(1), "passes over the pictures, in total")
     step_count: int | None = setting(None, "--steps", whole(1), "stop after N steps in total")
     batch_size: int = setting(64, "--batch-size", whole(1), "pictures in a step", fixed=True)
@@ -175,13 +182,6 @@ class Settings:
         None,
         "multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU)",
     )
-    data_source: str | None = setting(
-        None,
-        "--data",
-        str,
-        f'folder of pictures, or "{DRAWN}" for painted cats; with --resume, by default those of the run',
-        "FOLDER",
-    )
     save_every_epochs: int = setting(5, "--save-every-epochs", whole(1), "epochs between checkpoints")
     save_every_minutes: float = setting(10, "--save-every-minutes", positive, "and minutes between them")
     sample_every_steps: int = setting(100, "--sample-every-steps", whole(1), "steps between sample grids")
@@ -216,6 +216,13 @@ def add_settings(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -
         parser.add_argument(
             item.metadata["option"], dest=item.name, default=default, **item.metadata["parsing"]
         )
+
+
+def recipe_options(name: str) -> str:
+    """The options that a recipe stands for, as one would type them."""
+    options = {item.name: item.metadata["option"] for item in fields(Settings)}
+    words = {"True": "", "None": f" ({NO_LIMIT})"}
+    return " ".join(options[key] + words.get(f"{value}", f" {value}") for key, value in RECIPES[name].items())
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from catdcgan.augment import diff_augment
+from catdcgan.diff_augment import augment_images
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
@@ -18,11 +18,11 @@ SEED = (3, 14)
 def augment(
     images: np.ndarray, *policy: str, seed: Sequence[int] = SEED, upstream: np.ndarray | None = None
 ) -> np.ndarray:
-    """Run `diff_augment` in a finished graph, or with `upstream` its gradient with respect to the images."""
+    """Run `augment_images` in a finished graph, or with `upstream` its gradient to the images."""
     with tf.Graph().as_default() as graph:
         inputs = tf.placeholder(tf.float32, (None, *images.shape[1:]))
         seeds = tf.placeholder(tf.int32, (2,))
-        outputs = diff_augment(inputs, policy, seeds)
+        outputs = augment_images(inputs, policy, seeds)
         if upstream is not None:
             (outputs,) = tf.gradients(outputs, inputs, upstream)
             assert outputs is not None
@@ -271,7 +271,7 @@ def test_the_gradient_of_all_together_is_that_of_finite_differences() -> None:
 def test_one_graph_takes_batches_of_any_size_and_holds_no_variable(channels: int) -> None:
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.float32, (None, 32, 32, channels))
-        outputs = diff_augment(images, AUGMENT_POLICIES, tf.constant(SEED))
+        outputs = augment_images(images, AUGMENT_POLICIES, tf.constant(SEED))
         assert outputs.shape.as_list() == [None, 32, 32, channels]
         assert outputs.dtype == tf.float32
         assert not tf.global_variables()
@@ -285,14 +285,14 @@ def test_one_graph_takes_batches_of_any_size_and_holds_no_variable(channels: int
 def test_a_known_batch_size_stays_known() -> None:
     with tf.Graph().as_default():
         images = tf.placeholder(tf.float32, (5, 32, 32, 3))
-        assert diff_augment(images, AUGMENT_POLICIES, tf.constant(SEED)).shape.as_list() == [5, 32, 32, 3]
+        assert augment_images(images, AUGMENT_POLICIES, tf.constant(SEED)).shape.as_list() == [5, 32, 32, 3]
 
 
 def test_no_policy_returns_the_images_themselves_and_adds_nothing_to_the_graph() -> None:
     with tf.Graph().as_default() as graph:
         images, seed = tf.placeholder(tf.float32, (None, 32, 32, 3)), tf.constant(SEED)
         before = graph.get_operations()
-        assert diff_augment(images, (), seed) is images
+        assert augment_images(images, (), seed) is images
         assert graph.get_operations() == before
 
 
@@ -300,4 +300,4 @@ def test_an_unknown_policy_is_named_beside_those_there_are() -> None:
     with tf.Graph().as_default():
         images = tf.placeholder(tf.float32, (None, 32, 32, 3))
         with pytest.raises(ValueError, match=r"'rotation'.*color, translation, cutout"):
-            diff_augment(images, ("color", "rotation"), tf.constant(SEED))
+            augment_images(images, ("color", "rotation"), tf.constant(SEED))

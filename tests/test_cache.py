@@ -20,10 +20,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catdcgan import DataError, Dataset, cache, data
-from catdcgan.cache import cache_file, cache_key, read_cache, write_cache
-from catdcgan.data import find_images, load_image
-from catdcgan.folder import Found
+from catdcgan import DataError, Dataset
+from catdcgan.data import cache
+from catdcgan.data import dataset as data
+from catdcgan.data.cache import cache_file, cache_key, read_cache, write_cache
+from catdcgan.data.dataset import find_images
+from catdcgan.data.listing import Found
+from catdcgan.data.photos import load_image
 
 SIZE = 32
 OLD = 1_600_000_000 * 10**9  # a time of files, in nanoseconds
@@ -206,7 +209,7 @@ def test_cache_is_made_anew_after(change: str, folder: Path, kept: Path, decoded
 def test_cache_of_another_version_is_made_anew(
     name: str, value: object, folder: Path, kept: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"catdcgan.cache.{name}", value)
+    monkeypatch.setattr(f"catdcgan.data.cache.{name}", value)
     Dataset(folder, SIZE)
     assert len(decoded) == 3
 

@@ -15,7 +15,6 @@ import pytest
 
 from catdcgan import (
     CheckpointError,
-    checkpoint,
     generator,
     model_inputs,
     model_loss,
@@ -24,19 +23,9 @@ from catdcgan import (
     read_architecture,
     sample,
 )
-from catdcgan.checkpoint import (
-    ENDINGS,
-    NAME,
-    NEW,
-    Architecture,
-    architecture,
-    latest,
-    numbered,
-    remove_old,
-    restore,
-    restore_newest,
-    tidy,
-)
+from catdcgan.run import checkpoint
+from catdcgan.run.checkpoint import Architecture, architecture, restore, restore_newest
+from catdcgan.run.checkpoint_files import ENDINGS, NAME, NEW, latest, numbered, remove_old, tidy
 from catdcgan.tf1 import tf
 
 Saved = tuple[Path, dict[str, np.ndarray]]  # a checkpoint, and the values in it by name

@@ -210,7 +210,7 @@ def test_ctrl_c_before_training_has_begun_is_an_interruption_and_no_error(
     def train(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.train"), "train", train)
+    monkeypatch.setattr(importlib.import_module("catdcgan.training"), "train", train)
     assert main(["train", "--data=drawn", f"--out={tmp_path}", "--quiet", *TINY]) == 130
     assert capsys.readouterr().err == "catdcgan: interrupted\n"
 
@@ -261,7 +261,7 @@ def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_th
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the command line would have called train with: the call is not made."""
-    module = importlib.import_module("catdcgan.train")
+    module = importlib.import_module("catdcgan.training")
     signature = inspect.signature(module.train)
     given: dict[str, Any] = {}
 
@@ -394,7 +394,7 @@ def test_sample_draws_in_the_range_and_with_the_slope_that_the_model_was_trained
         given.append((pixel_range, alpha))
         yield from np.zeros((len(z), 32, 32, 3), np.uint8)
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample_one_by_one", draw)
+    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "sample_one_by_one", draw)
     checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "cats.png"
     assert main(["sample", f"--checkpoint={checkpoint}", "--count=1", f"--out={out}", *option]) == 0
     assert given == [(pixel_range, alpha)]
@@ -410,7 +410,7 @@ def test_sample_writes_single_pictures_as_they_come_so_that_memory_holds_few(
             assert len(list(out.glob("*"))) == number
             yield np.zeros((32, 32, 3), np.uint8)
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample_one_by_one", draw)
+    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "sample_one_by_one", draw)
     checkpoint = trained / "models" / "model.ckpt"
     assert main(["sample", f"--checkpoint={checkpoint}", "--count=99", f"--out={out}"]) == 0
     assert len(list(out.iterdir())) == 99
@@ -439,7 +439,7 @@ def latents(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
         for number in range(len(z)):
             yield np.full((32, 32, 3), 20 * number, np.uint8)
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "sample_one_by_one", draw)
+    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "sample_one_by_one", draw)
     return given
 
 

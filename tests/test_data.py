@@ -16,15 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catdcgan import DataError, Dataset, data
-from catdcgan.data import (
-    IMAGE_SUFFIXES,
-    find_images,
-    load_image,
-    made_ahead,
-    scale_pixels,
-    steps_per_epoch,
-)
+from catdcgan import DataError, Dataset
+from catdcgan.data import dataset as data
+from catdcgan.data.dataset import find_images, prefetch, scale_pixels
+from catdcgan.data.photos import IMAGE_SUFFIXES, load_image
+from catdcgan.run.schedule import steps_per_epoch
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -557,14 +553,14 @@ def test_what_is_made_ahead_comes_in_order_and_one_at_a_time() -> None:
             yield number
 
     taken = []
-    for number in made_ahead(numbers()):
+    for number in prefetch(numbers()):
         taken.append(number)
         assert len(made) <= number + 1
     assert taken == [1, 2, 3, 4, 5]
 
 
 def test_what_is_left_early_is_made_no_further() -> None:
-    threads, endless = threading.active_count(), made_ahead(itertools.count(1))
+    threads, endless = threading.active_count(), prefetch(itertools.count(1))
     assert next(endless) == 1
     endless.close()
     assert threading.active_count() == threads
@@ -575,7 +571,7 @@ def test_an_error_in_making_comes_where_the_item_would_have_come() -> None:
         yield 1
         raise ZeroDivisionError
 
-    ahead = made_ahead(numbers())
+    ahead = prefetch(numbers())
     assert next(ahead) == 1
     with pytest.raises(ZeroDivisionError):
         next(ahead)

@@ -25,9 +25,10 @@ from urllib.request import Request
 
 import pytest
 
-from catdcgan.download import DownloadError, download
+from catdcgan.data.download import download_photos
+from catdcgan.errors import DownloadError
 
-module = importlib.import_module("catdcgan.download")  # `catdcgan.download` may be the function
+module = importlib.import_module("catdcgan.data.dataset.download")  # `catdcgan.download` may be the function
 
 
 def make_zip(seed: int, size: int = 900_000) -> bytes:
@@ -148,7 +149,7 @@ def interrupted(server: Server, folder: Path, *answers: Answer) -> Path:
     """Let a first call end with half of the zip and return that part; the answers are for the next call."""
     server.answers = [Answer(cut=HALF), Answer(b"", 503), *answers]
     with pytest.raises(DownloadError, match="503"):
-        download(server.url, folder / "cats.zip", progress=False)
+        download_photos(server.url, folder / "cats.zip", progress=False)
     part = folder / "cats.zip.part"
     assert part.read_bytes() == ZIP[:HALF]
     return part
@@ -157,7 +158,7 @@ def interrupted(server: Server, folder: Path, *answers: Answer) -> Path:
 def fails(message: str, url: str, out: Path, sha256: str | None = None) -> str:
     """The message of the DownloadError that this download must end in; it must match the pattern."""
     with pytest.raises(DownloadError, match=message) as caught:
-        download(url, out, sha256, progress=False)
+        download_photos(url, out, sha256, progress=False)
     return str(caught.value)
 
 
@@ -169,7 +170,7 @@ def test_one_request_brings_the_file_and_leaves_nothing_else_beside_it(
 ) -> None:
     server.answers = [Answer()]
     out = tmp_path / "new" / "folder" / "photos.zip"
-    assert download(server.url, out, SUM.upper(), progress=False) == out
+    assert download_photos(server.url, out, SUM.upper(), progress=False) == out
     assert out.read_bytes() == ZIP
     assert names(out.parent) == {"photos.zip"}
     assert server.requests == [("/data/cats.zip", None, None)]
@@ -190,7 +191,7 @@ def test_until_it_is_whole_the_file_does_not_have_its_name(server: Server, tmp_p
 )
 def test_a_file_of_unknown_length_arrives_whole(server: Server, tmp_path: Path, answer: Answer) -> None:
     server.answers = [answer]
-    assert download(server.url, tmp_path, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
     assert len(server.requests) == 1
 
 
@@ -218,25 +219,27 @@ def test_a_url_cannot_choose_a_name_outside_the_folder_or_one_that_a_disk_refuse
 ) -> None:
     server.answers = [Answer()]
     folder = tmp_path / "folder"
-    assert download(server.root + path, folder, progress=False) == folder / name
+    assert download_photos(server.root + path, folder, progress=False) == folder / name
     assert (names(tmp_path), names(folder)) == ({"folder"}, {name})
 
 
 def test_a_folder_called_zip_is_still_a_folder(server: Server, tmp_path: Path) -> None:
     server.answers = [Answer()]
     (tmp_path / "all.zip").mkdir()
-    assert download(server.url, tmp_path / "all.zip", progress=False) == tmp_path / "all.zip" / "cats.zip"
+    assert (
+        download_photos(server.url, tmp_path / "all.zip", progress=False) == tmp_path / "all.zip" / "cats.zip"
+    )
 
 
 def test_spaces_and_accents_in_a_url_are_sent_as_http_wants_them(server: Server, tmp_path: Path) -> None:
     server.answers = [Answer()]
-    download(f"{server.root}/my é%20cats.zip", tmp_path, progress=False)
+    download_photos(f"{server.root}/my é%20cats.zip", tmp_path, progress=False)
     assert server.requests[0][0] == "/my%20%C3%A9%20cats.zip"
 
 
 def test_a_finished_file_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cats.zip").write_bytes(OTHER_ZIP)
-    assert download(server.url, tmp_path, progress=False).read_bytes() == OTHER_ZIP
+    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == OTHER_ZIP
     assert server.requests == []
 
 
@@ -257,9 +260,9 @@ def test_the_bar_counts_all_bytes_and_no_bar_is_shown_without_progress(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers = [Answer(cut=HALF), Answer(), Answer()]
-    download(server.url, tmp_path / "a.zip")
+    download_photos(server.url, tmp_path / "a.zip")
     assert re.search(r"a\.zip: 100%.* 900k/900k \[", capsys.readouterr().err)
-    download(server.url, tmp_path / "b.zip", progress=False)
+    download_photos(server.url, tmp_path / "b.zip", progress=False)
     assert capsys.readouterr() == ("", "")
 
 
@@ -274,7 +277,7 @@ def test_a_connection_dropped_in_the_middle_is_taken_up_where_it_stopped(
     monkeypatch.setattr(module, "TIMEOUT", 0.4)
     server.answers = [Answer(cut=HALF, fault=fault, chunked=chunked), Answer()]
     start = time.monotonic()
-    assert download(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
     assert time.monotonic() - start < 4  # a stall lasts 5 s
     assert server.requests[1:] == [("/data/cats.zip", f"bytes={HALF}-", '"one"')]
     assert names(tmp_path) == {"cats.zip"}
@@ -290,7 +293,7 @@ def test_a_connection_dropped_again_and_again_ends_in_one_error_and_the_next_run
     )
     assert len(server.requests) == module.TRIES
     server.answers.append(Answer())
-    assert download(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
     assert server.ranges() == [None, *(f"bytes={n}00000-" for n in (1, 2, 3, 4, 5))]
 
 
@@ -309,7 +312,7 @@ def test_a_server_without_ranges_sends_all_again_and_nothing_is_joined_to_the_ol
     server: Server, tmp_path: Path
 ) -> None:
     interrupted(server, tmp_path, Answer(ranges=False))
-    assert download(server.url, tmp_path, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
     assert server.ranges()[2:] == [f"bytes={HALF}-"]
 
 
@@ -321,7 +324,7 @@ def test_a_file_that_changed_in_between_is_not_joined_to_the_half_of_the_old_one
     old, new = ({tell: f'"{age}"'} for age in ("old", "new"))
     changed = Answer(make_zip(3), headers=new, checks=checks)  # as long as the old one
     server.answers = [Answer(headers=old, cut=HALF), changed, changed]
-    assert download(server.url, tmp_path, progress=False).read_bytes() == changed.body
+    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == changed.body
     assert server.ranges() == [None, f"bytes={HALF}-"] + ([] if checks else [None])
     assert server.requests[1][2] == '"old"'
 
@@ -339,7 +342,7 @@ def test_a_part_that_does_not_fit_is_thrown_away_and_the_download_starts_anew(
     server: Server, tmp_path: Path, answer: Answer
 ) -> None:
     interrupted(server, tmp_path, answer, Answer())
-    assert download(server.url, tmp_path, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
     assert server.ranges()[2:] == [f"bytes={HALF}-", None]
 
 
@@ -352,13 +355,13 @@ def test_without_a_sure_sign_that_the_file_is_the_same_it_starts_anew(
     server.answers = [Answer(headers=headers, cut=HALF)] * module.TRIES
     fails("run this again to start anew", server.url, tmp_path)
     server.answers.append(Answer(headers=headers))
-    assert download(server.url, tmp_path, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
     assert server.ranges() == [None] * 6
 
 
 def test_half_of_another_url_is_not_continued(server: Server, tmp_path: Path) -> None:
     interrupted(server, tmp_path, Answer())
-    download(f"{server.root}/mirror.zip", tmp_path / "cats.zip", progress=False)
+    download_photos(f"{server.root}/mirror.zip", tmp_path / "cats.zip", progress=False)
     assert server.requests[2:] == [("/mirror.zip", None, None)]
 
 
@@ -371,26 +374,26 @@ def test_damaged_notes_are_not_trusted_and_do_not_crash(
     part = interrupted(server, tmp_path, Answer())
     file = part.with_name("cats.zip.part.json")
     file.unlink() if notes is None else file.write_text(notes.replace("URL", server.url))
-    assert download(server.url, tmp_path, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
     assert server.ranges()[2:] == [None]
 
 
 def test_a_download_interrupted_after_its_last_byte_needs_no_request(server: Server, tmp_path: Path) -> None:
     interrupted(server, tmp_path).write_bytes(ZIP)
-    assert download(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
     assert len(server.requests) == 2
 
 
 def test_a_part_longer_than_the_file_is_not_taken_for_a_whole_one(server: Server, tmp_path: Path) -> None:
     interrupted(server, tmp_path, Answer()).write_bytes(ZIP + b"more")
-    assert download(server.url, tmp_path, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
     assert server.ranges()[2:] == [None]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_ctrl_c_keeps_the_part_and_the_next_run_goes_on(server: Server, tmp_path: Path) -> None:
     server.answers = [Answer(cut=HALF, fault="stall"), Answer()]
-    code = f"from catdcgan.download import *; download({server.url!r}, Path({str(tmp_path)!r}))"
+    code = f"from catdcgan.download import *; download_photos({server.url!r}, Path({str(tmp_path)!r}))"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         part = tmp_path / "cats.zip.part"
         wait_for(lambda: part.exists() and part.stat().st_size == HALF)
@@ -398,7 +401,7 @@ def test_ctrl_c_keeps_the_part_and_the_next_run_goes_on(server: Server, tmp_path
         _, errors = process.communicate(timeout=10)
     assert errors.rstrip().endswith(b"KeyboardInterrupt")
     assert names(tmp_path) == {"cats.zip.part", "cats.zip.part.json"}
-    assert download(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
     assert server.ranges() == [None, f"bytes={HALF}-"]
 
 
@@ -468,7 +471,7 @@ from catdcgan.download import *
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 try:
-    download({server.url!r}, Path({str(tmp_path)!r}), progress=False)
+    download_photos({server.url!r}, Path({str(tmp_path)!r}), progress=False)
 except DownloadError as error:
     print(error)
 """
@@ -480,7 +483,7 @@ except DownloadError as error:
         run.stdout,
     )
     assert names(tmp_path) == {"cats.zip.part", "cats.zip.part.json"}
-    assert download(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
     assert server.ranges() == [None, "bytes=300000-"]
 
 
@@ -540,7 +543,7 @@ def test_where_nobody_listens_it_says_so_at_once(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_followed_and_keeps_the_range(server: Server, tmp_path: Path, status: int) -> None:
     interrupted(server, tmp_path, Answer(b"", status, {"Location": "/elsewhere/x.zip"}), Answer())
-    assert download(server.url, tmp_path, progress=False) == tmp_path / "cats.zip"
+    assert download_photos(server.url, tmp_path, progress=False) == tmp_path / "cats.zip"
     assert (tmp_path / "cats.zip").read_bytes() == ZIP
     assert server.requests[3:] == [("/elsewhere/x.zip", f"bytes={HALF}-", '"one"')]
 
@@ -587,7 +590,7 @@ def test_a_file_url_is_copied_and_its_source_stays(tmp_path: Path, host: str) ->
     source = tmp_path / "my cäts.zip"
     source.write_bytes(ZIP)
     url = source.as_uri().replace("file://", f"file://{host}")
-    assert download(url, tmp_path / "new", SUM, progress=False) == tmp_path / "new" / "my_c_ts.zip"
+    assert download_photos(url, tmp_path / "new", SUM, progress=False) == tmp_path / "new" / "my_c_ts.zip"
     assert (tmp_path / "new" / "my_c_ts.zip").read_bytes() == source.read_bytes() == ZIP
 
 
@@ -609,7 +612,7 @@ def fake_kagglehub(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], str]
 def test_without_kagglehub_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(DownloadError, match=r"pip install 'catdcgan\[kaggle\]'"):
-        download(None, tmp_path)
+        download_photos(None, tmp_path)
 
 
 def test_with_kagglehub_the_folder_that_it_gives_is_returned_and_said(
@@ -617,7 +620,7 @@ def test_with_kagglehub_the_folder_that_it_gives_is_returned_and_said(
 ) -> None:
     asked: list[str] = []
     fake_kagglehub(monkeypatch, lambda handle: asked.append(handle) or str(tmp_path))  # type: ignore[func-returns-value]
-    assert download(None, tmp_path / "unused") == tmp_path
+    assert download_photos(None, tmp_path / "unused") == tmp_path
     assert asked == ["crawford/cat-dataset"]
     assert str(tmp_path) in capsys.readouterr().out
     assert names(tmp_path) == set()
@@ -633,7 +636,7 @@ def test_a_failure_of_kagglehub_is_one_line_and_shows_the_other_way(
     with pytest.raises(
         DownloadError, match=r"403 Client Error\. No permission .*https://www\.kaggle\.com"
     ) as caught:
-        download(None, tmp_path)
+        download_photos(None, tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -642,7 +645,7 @@ def test_a_folder_that_kagglehub_only_promises_is_an_error(
 ) -> None:
     fake_kagglehub(monkeypatch, lambda handle: str(tmp_path / "nowhere"))
     with pytest.raises(DownloadError, match="nowhere"):
-        download(None, tmp_path)
+        download_photos(None, tmp_path)
 
 
 def test_the_download_needs_no_tensorflow() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catdcgan.drawn import CatLook, draw_cat, draw_cats, draw_look, landmarks, random_look
+from catdcgan.data.drawn import CatLook, draw_cat, draw_cats, draw_look, landmarks, random_look
 
 SIZE = 64
 

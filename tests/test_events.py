@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catdcgan.events import event_writer, write_picture, write_scalars
+from catdcgan.run.events import event_writer, write_picture, write_scalars
 from catdcgan.tf1 import tf
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from catdcgan.drawn import draw_look, landmarks, random_look
-from catdcgan.faces import (
+from catdcgan.data.drawn import draw_look, landmarks, random_look
+from catdcgan.data.faces import (
     LANDMARKS,
     AnnotationError,
     FaceError,

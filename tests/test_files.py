@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from catdcgan.files import PARTIAL, remove_partial, whole_or_nothing
+from catdcgan.files import PARTIAL, atomic_write, remove_partial
 
 
 def everything_in(folder: Path) -> list[str]:
@@ -19,7 +19,7 @@ def everything_in(folder: Path) -> list[str]:
 
 def test_file_is_at_its_place_only_once_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "cat.txt"
-    with whole_or_nothing(target) as partial:
+    with atomic_write(target) as partial:
         partial.write_text("half")
         assert not target.exists()
     assert target.read_text() == "half"
@@ -29,14 +29,14 @@ def test_file_is_at_its_place_only_once_it_is_whole(tmp_path: Path) -> None:
 def test_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "cat.txt"
     target.write_text("old")
-    with whole_or_nothing(target) as partial:
+    with atomic_write(target) as partial:
         partial.write_text("new")
         assert target.read_text() == "old"
     assert target.read_text() == "new"
 
 
 def test_temporary_name_is_beside_the_place_tells_the_format_and_is_known_for_partial(tmp_path: Path) -> None:
-    with whole_or_nothing(tmp_path / "cat.tar.PNG") as partial:
+    with atomic_write(tmp_path / "cat.tar.PNG") as partial:
         assert partial.parent == tmp_path
         assert partial.suffix == ".PNG"
         assert partial.name.startswith(PARTIAL)
@@ -46,10 +46,10 @@ def test_temporary_name_is_beside_the_place_tells_the_format_and_is_known_for_pa
 def test_folders_are_made_and_a_name_without_a_folder_is_written_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with whole_or_nothing(tmp_path / "a" / "b" / "cat.txt") as partial:
+    with atomic_write(tmp_path / "a" / "b" / "cat.txt") as partial:
         partial.touch()
     monkeypatch.chdir(tmp_path)
-    with whole_or_nothing("cat.txt") as partial:
+    with atomic_write("cat.txt") as partial:
         partial.touch()
     assert {Path(name).as_posix() for name in everything_in(tmp_path)} == {
         "a",
@@ -68,7 +68,7 @@ def test_whatever_goes_wrong_the_old_file_stays_and_no_partial_one(
     target.write_text("old")
 
     def write_half() -> None:
-        with whole_or_nothing(target) as partial:
+        with atomic_write(target) as partial:
             if written:
                 partial.write_text("half")
             raise error
@@ -82,7 +82,7 @@ def test_whatever_goes_wrong_the_old_file_stays_and_no_partial_one(
 
 def test_rename_that_fails_is_an_error_and_leaves_no_partial_file(tmp_path: Path) -> None:
     (tmp_path / "cat.txt" / "folder").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"cat\.txt"), whole_or_nothing(tmp_path / "cat.txt") as partial:
+    with pytest.raises(OSError, match=r"cat\.txt"), atomic_write(tmp_path / "cat.txt") as partial:
         partial.write_text("new")
     assert everything_in(tmp_path) == ["cat.txt", str(Path("cat.txt", "folder"))]
 
@@ -92,14 +92,14 @@ def test_error_is_not_hidden_by_one_of_the_cleaning(tmp_path: Path, monkeypatch:
         raise PermissionError("in use")
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(ValueError, match="no such format"), whole_or_nothing(tmp_path / "cat.txt"):
+    with pytest.raises(ValueError, match="no such format"), atomic_write(tmp_path / "cat.txt"):
         raise ValueError("no such format")
 
 
 def test_two_who_write_the_same_file_at_once_each_write_a_whole_one(tmp_path: Path) -> None:
     target = tmp_path / "cat.txt"
     with ExitStack() as writers:
-        first, second = (writers.enter_context(whole_or_nothing(target)) for _ in range(2))
+        first, second = (writers.enter_context(atomic_write(target)) for _ in range(2))
         first.write_text("first")
         second.write_text("second")
         assert (first.read_text(), second.read_text()) == ("first", "second")
@@ -109,7 +109,7 @@ def test_two_who_write_the_same_file_at_once_each_write_a_whole_one(tmp_path: Pa
 
 def test_name_as_long_as_the_disk_takes_can_be_written(tmp_path: Path) -> None:
     name = "x" * 251 + ".txt"
-    with whole_or_nothing(tmp_path / name) as partial:
+    with atomic_write(tmp_path / name) as partial:
         partial.touch()
     assert everything_in(tmp_path) == [name]
 
@@ -117,7 +117,7 @@ def test_name_as_long_as_the_disk_takes_can_be_written(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="permissions as of POSIX")
 def test_others_may_read_the_file_as_any_that_is_made_in_the_usual_way(tmp_path: Path) -> None:
     (tmp_path / "usual.txt").touch()
-    with whole_or_nothing(tmp_path / "cat.txt") as partial:
+    with atomic_write(tmp_path / "cat.txt") as partial:
         partial.touch()
     assert (tmp_path / "cat.txt").stat().st_mode == (tmp_path / "usual.txt").stat().st_mode
 
@@ -128,8 +128,8 @@ def test_others_may_read_the_file_as_any_that_is_made_in_the_usual_way(tmp_path:
 def test_what_a_killed_program_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     code = f"""
 import os
-from catdcgan.files import whole_or_nothing
-with whole_or_nothing({str(tmp_path / "cat.png")!r}) as partial:
+from catdcgan.files import atomic_write
+with atomic_write({str(tmp_path / "cat.png")!r}) as partial:
     partial.write_text("half")
     os._exit(9)
 """

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from catdcgan import Dataset
-from catdcgan.data import find_images
+from catdcgan.data.dataset import find_images
+from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
-from catdcgan.prepare import prepare
 
 Seen = tuple[list[str], dict[str, str], list[str]]  # used, unusable and why, passed over
 
@@ -28,7 +28,7 @@ def seen_by_train(folder: Path) -> Seen:
 
 
 def seen_by_prepare(folder: Path) -> Seen:
-    report = prepare(folder, folder.parent / "faces", 8, progress=False)
+    report = prepare_photos(folder, folder.parent / "faces", 8, progress=False)
     return sorted(report.written), report.unreadable, sorted(report.passed_over)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from catdcgan import read_losses
-from catdcgan.history import HISTORY_NAME, checked_figures, read_history, rewind_history
-from catdcgan.trouble import TrainingError
+from catdcgan.errors import TrainingError
+from catdcgan.run.folder import HISTORY_NAME
+from catdcgan.run.history import checked_figures, read_history, rewind_history
 
 
 @pytest.fixture

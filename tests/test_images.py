@@ -14,7 +14,7 @@ from matplotlib.colors import same_color
 from PIL import Image, ImageFilter, ImageSequence, PngImagePlugin
 
 from catdcgan import image_grid, plot_losses, save_animation, save_image, training_strip
-from catdcgan.data import scale_pixels
+from catdcgan.data.dataset import scale_pixels
 from catdcgan.errors import InputError
 from catdcgan.images import grid_cells, show_image, to_pixels
 

@@ -7,9 +7,9 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from catdcgan.kernel_gradient import LARGEST_SIDE, fast_kernel_gradients
-from catdcgan.layers import conv2d, conv2d_transpose
 from catdcgan.tf1 import tf
+from catdcgan.tf1.kernel_gradient import LARGEST_SIDE, fast_kernel_gradients
+from catdcgan.tf1.layers import conv2d, conv2d_transpose
 
 LAYERS = {"conv2d": conv2d, "conv2d_transpose": conv2d_transpose}
 

@@ -12,8 +12,7 @@ import original_layers
 import pytest
 from original_layers import CASES, LARGE_CASES
 
-from catdcgan import layers
-from catdcgan.tf1 import tf
+from catdcgan.tf1 import layers, tf
 
 Measured = dict[str, np.ndarray]
 

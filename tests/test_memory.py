@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_runs import train_tiny
 
 from catdcgan import model_inputs, model_loss
-from catdcgan.memory import memory_there_is, needed_memory, parameter_counts
+from catdcgan.errors import TrainingError
+from catdcgan.run.memory import memory_there_is, needed_memory, parameter_counts
+from catdcgan.settings import Settings
 from catdcgan.tf1 import tf
-from catdcgan.trouble import TrainingError
 
-TRAIN = importlib.import_module("catdcgan.train")
+TRAIN = importlib.import_module("catdcgan.training")
 MEMINFO = "MemTotal: 1000 kB\nMemFree:  10 kB\nSwapTotal: 24 kB\nHugePages_Total: 0\n"
 
 
@@ -33,15 +36,16 @@ def test_the_weights_are_counted_as_the_graph_has_them(made: tuple[int, int, int
 
 
 # MiB: the peak of a short run on a CPU, less what TensorFlow takes first
-MEASURED = [((128, 3, 100, 16, 16, False), 348), ((128, 3, 100, 32, 16, False), 811)]
-MEASURED += [((128, 3, 100, 64, 16, False), 1863), ((32, 3, 100, 128, 4, True), 3573)]
+MEASURED = [({"base_filters": 16}, 348), ({"base_filters": 32}, 811), ({"base_filters": 64}, 1863)]
+MEASURED += [({"base_filters": 128, "image_size": 32, "batch_size": 4, "average_decay": 0.9}, 3573)]
 
 
-@pytest.mark.parametrize(("settings", "measured"), MEASURED)
+@pytest.mark.parametrize(("changes", "measured"), MEASURED)
 def test_the_estimate_is_half_of_what_was_measured_and_never_above_it(
-    settings: tuple[int, int, int, int, int, bool], measured: int
+    changes: dict[str, Any], measured: int
 ) -> None:
-    assert 0.4 < needed_memory(*settings) / 2**20 / measured < 0.7
+    settings = replace(Settings(batch_size=16), **changes)
+    assert 0.4 < needed_memory(settings, 1000) / 2**20 / measured < 0.7
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,7 @@ def test_memory_is_what_the_machine_and_the_container_allow(
 def test_what_cannot_fit_is_refused_before_anything_is_made(
     there: int | None, gpus: list[str], cats: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catdcgan.memory.memory_there_is", lambda: there)
+    monkeypatch.setattr("catdcgan.run.memory.memory_there_is", lambda: there)
     monkeypatch.setattr(TRAIN, "GPUS", gpus)
     if there is None or gpus:
         assert len(train_tiny(cats, tmp_path, step_count=1)[0]) == 1

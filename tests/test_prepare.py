@@ -19,15 +19,17 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import catdcgan.prepare as prepare_module
 import numpy as np
 import pytest
 from PIL import Image
 
-import catdcgan.prepare as prepare_module
-from catdcgan.data import load_image
-from catdcgan.faces import crop_face, read_annotation
+from catdcgan.data.faces import crop_face, read_annotation
+from catdcgan.data.photos import load_image
+from catdcgan.data.prepare import prepare_photos
+from catdcgan.data.sources import Report
+from catdcgan.errors import PrepareError
 from catdcgan.files import PARTIAL
-from catdcgan.prepare import PrepareError, Report, prepare
 
 ANNOTATED = Path(__file__).parents[2] / "shared" / "data" / "cat_annotated"
 EYES = "9 80 100 120 100"
@@ -67,7 +69,7 @@ def write_zip(files: Files, file: Path) -> Path:
 
 
 def run(source: Path, out: Path, **options: bool | int) -> Report:
-    return prepare(source, out, **{"size": SIZE, "progress": False, **options})  # type: ignore[arg-type]
+    return prepare_photos(source, out, **{"size": SIZE, "progress": False, **options})  # type: ignore[arg-type]
 
 
 def pictures(out: Path) -> list[str]:
@@ -631,7 +633,7 @@ from catdcgan.files import PARTIAL
 from catdcgan.prepare import prepare
 assert not {"tensorflow", "matplotlib", "cv2"} & set(sys.modules)
 try:
-    prepare(sys.argv[1], sys.argv[2], 64, progress=False)
+    prepare_photos(sys.argv[1], sys.argv[2], 64, progress=False)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -668,5 +670,5 @@ def test_real_photos_of_the_cat_dataset(tmp_path: Path) -> None:
         pytest.skip(f"no real photos: {ANNOTATED} is not on this machine")
     report = run(ANNOTATED, tmp_path, size=128)
     assert report.summary() == "40 photos: 26 written, 11 too small, 3 outliers"
-    report = prepare(ANNOTATED, tmp_path / "2", keep_outliers=True, progress=False)
+    report = prepare_photos(ANNOTATED, tmp_path / "2", keep_outliers=True, progress=False)
     assert list(report.wrong_annotation) == ["00000003_015.jpg"]

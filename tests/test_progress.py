@@ -15,9 +15,9 @@ import pytest
 from tiny_runs import train_tiny
 
 from catdcgan import Dataset, draw_cats, image_grid, random_latents, sample, save_image
-from catdcgan.download import download
-from catdcgan.prepare import prepare
-from catdcgan.progress import Progress, human_time
+from catdcgan.data.download import download_photos
+from catdcgan.data.prepare import prepare_photos
+from catdcgan.run.progress import Progress, Speed, human_time
 
 Clock = Callable[[float], None]
 
@@ -26,7 +26,7 @@ Clock = Callable[[float], None]
 def sleep(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Put the clock of the progress forward by some seconds."""
     now = [1000.0]
-    monkeypatch.setattr("catdcgan.progress.perf_counter", lambda: now[0])
+    monkeypatch.setattr("catdcgan.run.progress.perf_counter", lambda: now[0])
 
     def forward(seconds: float) -> None:
         now[0] += seconds
@@ -60,6 +60,9 @@ def test_a_length_of_time_is_said_as_people_say_it(seconds: float, text: str) ->
     assert human_time(seconds) == text
 
 
+NEVER = float("inf")
+
+
 def test_a_log_gets_a_line_at_once_and_then_one_a_minute_and_one_at_the_end(
     capsys: pytest.CaptureFixture[str], sleep: Clock
 ) -> None:
@@ -67,7 +70,7 @@ def test_a_log_gets_a_line_at_once_and_then_one_a_minute_and_one_at_the_end(
     with Progress(0, 16 * 100, quiet=False) as progress:
         for step in range(1, 101):
             sleep(7)
-            progress.update(16, f"step {step}", float("inf"))
+            progress.update(16, f"step {step}", 7 / 16, NEVER)
             if line := capsys.readouterr().err:
                 shown.append(step)
                 lines.append(line)
@@ -77,68 +80,40 @@ def test_a_log_gets_a_line_at_once_and_then_one_a_minute_and_one_at_the_end(
     assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines)
 
 
-def test_a_line_says_losses_speed_end_and_next_save(capsys: pytest.CaptureFixture[str], sleep: Clock) -> None:
-    with Progress(0, 10 * 16, quiet=False) as progress:
-        sleep(8)
-        progress.update(16, "epoch 1/2, step 1: D 1.386, G 0.693", 65.0)
-    assert capsys.readouterr().err == (
-        "epoch 1/2, step 1: D 1.386, G 0.693, 2.0 images/s, ends in 1 min, saves in 1 min\n"
-    )
-
-
 @pytest.mark.parametrize(
-    ("seconds_to_save", "end"),
+    ("done", "seconds_to_save", "end"),
     [
-        (float("inf"), "ends in 1 min\n"),
-        (72.0, "ends in 1 min\n"),  # the save at the end is no other one
-        (30.0, "saves in 30 s\n"),
-        (-3.0, "saves in 0 s\n"),  # overdue by a part of a step
+        (0, NEVER, "2.0 images/s, ends in 1 min\n"),
+        (0, 65.0, "2.0 images/s, ends in 1 min, saves in 1 min\n"),
+        (0, 72.0, "ends in 1 min\n"),  # the save at the end is no other one
+        (0, 30.0, "saves in 30 s\n"),
+        (0, -3.0, "saves in 0 s\n"),  # overdue by a part of a step
+        (8 * 16, NEVER, "ends in 8 s\n"),  # a resumed run has only the rest to do
     ],
 )
-def test_the_next_save_is_told_if_it_comes_before_the_end(
-    seconds_to_save: float, end: str, capsys: pytest.CaptureFixture[str], sleep: Clock
+def test_a_line_says_losses_speed_end_and_the_next_save_if_that_comes_first(
+    done: int, seconds_to_save: float, end: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Progress(0, 10 * 16, quiet=False) as progress:
-        sleep(8)
-        progress.update(16, "step 1", seconds_to_save)
-    assert capsys.readouterr().err.endswith(end)
+    with Progress(done, 10 * 16, quiet=False) as progress:
+        progress.update(16, "step 1: D 1.386", 0.5, seconds_to_save)
+    line = capsys.readouterr().err
+    assert line.startswith("step 1: D 1.386, ")
+    assert line.endswith(end)
 
 
-def test_a_resumed_run_has_only_the_rest_to_do(capsys: pytest.CaptureFixture[str], sleep: Clock) -> None:
-    with Progress(8 * 16, 10 * 16, quiet=False) as progress:
-        sleep(8)
-        progress.update(16, "step 9", float("inf"))
-        sleep(8)
-        progress.update(16, "step 10", float("inf"))
-    assert (
-        capsys.readouterr().err == "step 9, 2.0 images/s, ends in 8 s\nstep 10, 2.0 images/s, ends in 0 s\n"
-    )
-
-
-def test_a_change_of_speed_soon_shows_in_the_time_that_is_left(
-    capsys: pytest.CaptureFixture[str], sleep: Clock
-) -> None:
-    with Progress(0, 10**6, quiet=False) as progress:
-        sleep(100)  # the first step is slow
-        progress.update(10, "", float("inf"))
-        assert progress.seconds_per_image == pytest.approx(10)
-        for _ in range(50):
-            sleep(1)
-            progress.update(10, "", float("inf"))
-        assert 0.1 < progress.seconds_per_image < 0.5
-        for _ in range(400):
-            sleep(1)
-            progress.update(10, "", float("inf"))
-        assert progress.seconds_per_image == pytest.approx(0.1, rel=0.01)
-
-
-def test_update_gives_the_images_per_second_of_its_step(
-    capsys: pytest.CaptureFixture[str], sleep: Clock
-) -> None:
-    with Progress(0, 100, quiet=False) as progress:
-        for images, seconds in ((16, 4), (16, 8), (8, 0.5)):
-            sleep(seconds)
-            assert progress.update(images, "", float("inf")) == images / seconds
+def test_a_change_of_speed_soon_shows_in_the_seconds_for_an_image(sleep: Clock) -> None:
+    speed = Speed()
+    sleep(100)  # the first step is slow
+    assert speed.count(10) == 0.1
+    assert speed.seconds_per_image == pytest.approx(10)
+    for _ in range(50):
+        sleep(1)
+        assert speed.count(10) == 10
+    assert 0.1 < speed.seconds_per_image < 0.5
+    for _ in range(400):
+        sleep(1)
+        speed.count(10)
+    assert speed.seconds_per_image == pytest.approx(0.1, rel=0.01)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -149,7 +124,7 @@ def test_quiet_prints_nothing(
     with Progress(0, 32, quiet=True) as progress:
         for step in (1, 2):
             sleep(100)
-            assert progress.update(16, f"step {step}", 5.0) == 0.16
+            progress.update(16, f"step {step}", 6.25, 5.0)
     assert capsys.readouterr() == ("", "")
 
 
@@ -164,7 +139,7 @@ def test_a_terminal_and_a_notebook_get_a_bar(
     with Progress(64, 128, quiet=False) as progress:  # a resumed run
         for step in (5, 6, 7):
             sleep(100)
-            progress.update(16, f"step {step}", float("inf"))
+            progress.update(16, f"step {step}", 100 / 16, NEVER)
     shown = capsys.readouterr().err
     last = shown.split("\r")[-1]
     assert last.startswith(" 88%|")
@@ -196,8 +171,8 @@ def test_everything_works_without_a_whole_stderr(
     photos, faces = tmp_path / "photos", tmp_path / "faces"
     save_image(image_grid(draw_cats(1, 32, progress=True)), photos / "a.png")
     shutil.make_archive(str(photos), "zip", photos)
-    download((tmp_path / "photos.zip").as_uri(), tmp_path / "copy.zip")
-    prepare(tmp_path / "copy.zip", faces, 32)
+    download_photos((tmp_path / "photos.zip").as_uri(), tmp_path / "copy.zip")
+    prepare_photos(tmp_path / "copy.zip", faces, 32)
     assert len(Dataset(faces, 32).images) == 1
     train_tiny(cats, tmp_path, step_count=1)
     sample(tmp_path / "models" / "model.ckpt", random_latents(1, 8))

@@ -16,16 +16,9 @@ from typing import Any
 
 import pytest
 
-from catdcgan.errors import InputError
-from catdcgan.run import (
-    RUN_NAME,
-    RunError,
-    changed_options,
-    lock,
-    newest_run,
-    next_run,
-    record_start,
-)
+from catdcgan.errors import InputError, RunError
+from catdcgan.run.folder import RUN_NAME, lock, newest_run, next_run
+from catdcgan.run.record import changed_options, record_start
 from catdcgan.settings import FIXED
 
 # --- one program trains in a folder ------------------------------------------------------------------------
@@ -34,7 +27,8 @@ from catdcgan.settings import FIXED
 TRAINER = """
 import sys
 from pathlib import Path
-from catdcgan.run import RunError, lock
+from catdcgan.errors import RunError
+from catdcgan.run.folder import lock
 input()
 try:
     with lock(Path(sys.argv[1])):

@@ -13,17 +13,11 @@ import pytest
 from PIL import Image
 from tiny_runs import train_tiny
 
-from catdcgan import (
-    checkpoint,
-    generator,
-    image_grid,
-    interpolate,
-    random_latents,
-    sample,
-    show_generator_output,
-)
+from catdcgan import generator, image_grid, interpolate, random_latents, sample, show_generator_output
 from catdcgan.images import to_pixels
-from catdcgan.sample import BATCH_SIZE, round_walk, sample_one_by_one, sampling_output
+from catdcgan.latents import round_walk
+from catdcgan.run import checkpoint
+from catdcgan.sampling import BATCH_SIZE, sample_one_by_one, sampling_output
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
@@ -258,7 +252,7 @@ def test_images_come_one_by_one_from_one_restored_generator_a_batch_at_a_time(
     expected = sample(model, z, pixel_range=0.5)
     for file in model.parent.iterdir():
         shutil.copy(file, tmp_path)
-    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "to_pixels", count)
+    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "to_pixels", count)
     images = sample_one_by_one(tmp_path / "model.ckpt", z, pixel_range=0.5)
     first = next(images)
     assert drawn == [BATCH_SIZE]
@@ -415,7 +409,7 @@ def test_grid_is_shown_only_if_asked_for(
 ) -> None:
     shown: list[Image.Image] = []
     # By its path: the attribute `catdcgan.sample` is the function.
-    monkeypatch.setattr(importlib.import_module("catdcgan.sample"), "show_image", shown.append)
+    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "show_image", shown.append)
     grid = colour.show(tmp_path / "-", show=show)
     assert shown == ([grid] if show else [])
 

@@ -15,16 +15,17 @@ import pytest
 from tiny_runs import train_tiny
 
 from catdcgan import draw_cats
-from catdcgan.augment import diff_augment
-from catdcgan.checkpoint import set_variables
-from catdcgan.data import scale_pixels
+from catdcgan.data.dataset import scale_pixels
+from catdcgan.diff_augment import augment_images
 from catdcgan.errors import InputError
-from catdcgan.kernel_gradient import fast_kernel_gradients
+from catdcgan.graph import TrainingGraph, training_graph
 from catdcgan.model import model_inputs, model_loss, model_optimizers
-from catdcgan.sample import sampling_output
+from catdcgan.run.checkpoint import set_variables
+from catdcgan.sampling import sampling_output
 from catdcgan.settings import Settings
-from catdcgan.step import TrainingGraph, check_bfloat16, training_graph
 from catdcgan.tf1 import GPUS, tf
+from catdcgan.tf1.bfloat16 import check_bfloat16
+from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
 
 AVERAGE = "/ExponentialMovingAverage"
 COUNTERS = {"global_step", "epoch", "epoch_step"}
@@ -195,10 +196,12 @@ def test_each_use_of_each_step_is_augmented_with_random_numbers_of_its_own(
     def augment(images: tf.Tensor, policy: list[str], seed: tf.Tensor) -> tf.Tensor:
         inputs.append(images)
         seeds.append(seed)
-        changed.append(diff_augment(tf.ones_like(images), policy, seed))  # shows the numbers, not the images
-        return diff_augment(images, policy, seed)
+        changed.append(
+            augment_images(tf.ones_like(images), policy, seed)
+        )  # shows the numbers, not the images
+        return augment_images(images, policy, seed)
 
-    monkeypatch.setattr("catdcgan.step.diff_augment", augment)
+    monkeypatch.setattr("catdcgan.graph.augment_images", augment)
     net = tiny(augment=("color",), seed=7)
     assert len(inputs) == 3, "real images and forgeries for D, and forgeries for G"
     assert inputs[0] is net.input_real
@@ -263,8 +266,8 @@ class Still(NamedTuple):
 def stand_still(net: TrainingGraph, values: Values) -> Still:
     """Take one step at learning rates of 0.
 
-    No loss after a step of Adam is compared: where a gradient is nearly 0, he makes a whole step of its
-    rounding error, and that differs between CPUs.
+    No loss after a step of Adam is compared: where a gradient is nearly 0, Adam makes a whole step of its
+    rounding error, which differs between CPUs.
     """
     named = variables(net.step.graph)
     # The batch norm after a convolution takes its bias away again: that one's gradient is rounding alone.
@@ -287,7 +290,7 @@ def apart(one: Still, other: Still) -> np.ndarray:
 
 
 def rounding(unit: float, plain: tuple[TrainingGraph, Still], initial: Values) -> np.ndarray:
-    """How far a step goes if each weight is moved by a unit in its last place, as any rounding may do."""
+    """How far a step changes if each weight is moved, up or down, by a unit of rounding (a share of it)."""
     random, found = np.random.default_rng(0), []
     for _ in range(3):
         moved = dict(initial)
@@ -383,8 +386,8 @@ def test_mixed_precision_is_refused_where_onednn_would_end_the_process_and_nowhe
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"):
         monkeypatch.setenv(name, variables.get(name, ""))
     (tmp_path / "cpuinfo").write_text(f"flags : fpu {cpu} sse\n")
-    monkeypatch.setattr("catdcgan.step.CPU_INFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr("catdcgan.step.GPUS", [])
+    monkeypatch.setattr("catdcgan.tf1.bfloat16.CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("catdcgan.graph.GPUS", [])
     if not refused:
         check_bfloat16()
         return

@@ -16,7 +16,6 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -25,10 +24,14 @@ import pytest
 from PIL import Image
 from tiny_runs import Values, files, same
 
-from catdcgan.checkpoint import NAME, latest, numbered, restore
-from catdcgan.cli import main
-from catdcgan.history import HISTORY_NAME, read_history
-from catdcgan.run import RUN_NAME
+from catdcgan import training
+from catdcgan.cli import main, parser
+from catdcgan.graph import training_graph
+from catdcgan.run.checkpoint import restore
+from catdcgan.run.checkpoint_files import NAME, latest, numbered
+from catdcgan.run.folder import HISTORY_NAME, RUN_NAME
+from catdcgan.run.history import read_history
+from catdcgan.settings import settings_from
 from catdcgan.tf1 import tf
 
 pytestmark = pytest.mark.skipif(
@@ -64,14 +67,11 @@ def serve() -> None:
     Loading TensorFlow and making the graph take seconds, so that is done once, here. No session is made:
     its threads would be lost in the children.
     """
-    training = import_module("catdcgan.train")
-    training.training_graph = functools.cache(training.training_graph)  # type: ignore[attr-defined]
-    tf.Graph = functools.cache(tf.Graph)
-    saver, tf.train.Saver = tf.train.Saver, None  # training stops there
-    try:
-        main([*TINY, f"--out={sys.argv[1]}"])
-    except TypeError:
-        tf.train.Saver = saver
+    graph = tf.Graph()
+    with graph.as_default():
+        net = training_graph(settings_from(vars(parser().parse_args(TINY))))
+    training.training_graph = lambda _: net
+    tf.Graph = lambda: graph
     config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
     config.graph_options.rewrite_options.disable_meta_optimizer = True  # saves half a second a child
     tf.Session = functools.partial(tf.Session, config=config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import itertools
 import os
@@ -24,16 +23,17 @@ from PIL import Image
 from tiny_runs import Values, files, same, train_tiny
 
 from catdcgan import CheckpointError, Dataset, draw_cats, random_latents, read_losses, sample, train
-from catdcgan.checkpoint import latest, numbered
-from catdcgan.data import scale_pixels
-from catdcgan.history import HISTORY_NAME, read_history
+from catdcgan.data.dataset import scale_pixels
+from catdcgan.errors import RunError
 from catdcgan.model import model_inputs, model_loss, model_optimizers
-from catdcgan.run import RunError
+from catdcgan.run.checkpoint_files import latest, numbered
+from catdcgan.run.folder import HISTORY_NAME
+from catdcgan.run.history import read_history
+from catdcgan.run.interrupts import STOPS
+from catdcgan.run.watch import Watch
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
-from catdcgan.trouble import Watch
 
-STOPS = importlib.import_module("catdcgan.train").STOPS
 AVERAGE = "/ExponentialMovingAverage"
 COUNTERS = ("global_step", "epoch", "epoch_step")
 
@@ -488,8 +488,7 @@ def test_intervals_count_what_their_names_say(
 ) -> None:
     shown_at = []
     monkeypatch.setattr(
-        importlib.import_module("catdcgan.sample"),
-        "show_image",
+        "catdcgan.training.show_image",
         lambda _: shown_at.append(len(read_history(tmp_path / "models" / HISTORY_NAME))),
     )
     _, samples = train_tiny(
@@ -605,7 +604,7 @@ def test_ctrl_c_finishes_the_step_saves_and_draws(
         if step == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Watch, "losses", interrupt)
+    monkeypatch.setattr(Watch, "check_losses", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train_tiny(cats, tmp_path, epoch_count=3, sample_every_steps=2)
     assert [file.stem[-1] for file in sorted((tmp_path / "images").iterdir())] == [*"0245"]

@@ -17,12 +17,13 @@ from PIL import Image
 from tiny_runs import train_tiny
 
 from catdcgan import Dataset, random_latents
-from catdcgan.checkpoint import latest
-from catdcgan.data import scale_pixels
-from catdcgan.history import HISTORY_NAME, read_history
-from catdcgan.run import RUN_NAME, RunError
+from catdcgan.data.dataset import scale_pixels
+from catdcgan.errors import RunError, TrainingError
+from catdcgan.run.checkpoint_files import latest
+from catdcgan.run.folder import HISTORY_NAME, RUN_NAME
+from catdcgan.run.history import read_history
+from catdcgan.run.watch import Watch
 from catdcgan.tf1 import tf
-from catdcgan.trouble import TrainingError, Watch
 
 
 def heard(watch: Watch, losses: list[float]) -> list[str]:
@@ -30,7 +31,7 @@ def heard(watch: Watch, losses: list[float]) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for step, loss in enumerate(losses, start=1):
-            watch.losses(step, loss)
+            watch.check_losses(step, loss)
     return [str(warning.message) for warning in caught]
 
 
@@ -38,7 +39,7 @@ def seen(watch: Watch, step: int, drawn: np.ndarray, real: np.ndarray) -> list[s
     """What is said of these pictures."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        watch.pictures(step, drawn, real)
+        watch.check_images(step, drawn, real)
     return [str(warning.message) for warning in caught]
 
 

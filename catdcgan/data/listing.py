@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from catdcgan.errors import InputError
-from catdcgan.run import RUN_NAME
+from catdcgan.run.folder import RUN_NAME
 
 # Thumbnails, bins and the like of Synology, Windows, macOS and Linux.
 OF_THE_SYSTEM = {

@@ -3,41 +3,37 @@
 A run's folder holds ``model.ckpt``, the generator alone under the article's names, for looking at pictures;
 and ``model.ckpt-STEP``, everything that training needs to go on from that step. Each of them is two files,
 ``.index`` and ``.data-00000-of-00001``; a path to a checkpoint is written without these endings.
-
-TensorFlow loads in the functions that need it, so that a wrong folder or name is told at once.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from catdcgan.errors import InputError
-from catdcgan.files import PARTIAL, remove_partial, whole_or_nothing
-
-if TYPE_CHECKING:
-    from catdcgan.tf1 import tf
-
-NAME = "model.ckpt"
-ENDINGS = (".data-00000-of-00001", ".index")  # TensorFlow finds a checkpoint by its index: that one goes last
-NEW = ".new-"  # how the name of a folder begins whose checkpoint is about to replace another
-DAMAGED = "damaged-"  # how the name of a checkpoint begins that was found damaged and set aside
-
-
-class CheckpointError(InputError):
-    """A checkpoint cannot be used; the message says what was found and what was expected."""
-
-
-class DamagedError(CheckpointError):
-    """A checkpoint is there, but half of it is missing or it cannot be read."""
+from catdcgan.errors import CheckpointError, DamagedError, TrainingError
+from catdcgan.files import PARTIAL
+from catdcgan.run.checkpoint_files import (
+    DAMAGED,
+    ENDINGS,
+    NAME,
+    abridged_names,
+    end_replacement,
+    existing_checkpoint,
+    find_checkpoint,
+    latest,
+    numbered,
+    replacement_of,
+    to_disk,
+)
+from catdcgan.run.memory import SMALLER
+from catdcgan.tf1 import tf
 
 
 class Architecture(NamedTuple):
@@ -66,7 +62,7 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
     except (KeyError, ValueError):
         raise CheckpointError(
             f"{path} is not a cat DCGAN: expected generator/dense/kernel (z_dim, features) and "
-            f"generator/logits/kernel (5, 5, channels, width) in it, found {_some(shapes)}"
+            f"generator/logits/kernel (5, 5, channels, width) in it, found {abridged_names(shapes)}"
         ) from None
 
 
@@ -104,8 +100,6 @@ def restore(
         CheckpointError: there is no checkpoint, it is damaged, lacks a variable, or holds it in another
             shape. No variable has changed then.
     """
-    from catdcgan.tf1 import tf
-
     with _reader(path) as reader:
         sources = _sources(path, reader.get_variable_to_shape_map(), variables, substitutes or {})
         values = []
@@ -145,7 +139,7 @@ def restore_newest(
     for bad, reason in damaged:
         aside = bad.with_name(f"{DAMAGED}{bad.name}")
         warnings.warn(f"{reason}. It is now called {aside.name}, and {path} is used instead", stacklevel=2)
-        _end_replacement(bad)
+        end_replacement(bad)
         for ending in reversed(ENDINGS):
             if Path(f"{bad}{ending}").exists():
                 os.replace(f"{bad}{ending}", f"{aside}{ending}")
@@ -169,7 +163,8 @@ def _sources(
         alone = all(name.startswith("generator/") for name in shapes)
         hint = ". It holds the generator alone: good to look at, not to train on" if alone else ""
         raise CheckpointError(
-            f"{path} lacks {_some(missing)}, of {len(sources)} variables; found {_some(shapes)}{hint}"
+            f"{path} lacks {abridged_names(missing)}, of {len(sources)} variables; "
+            f"found {abridged_names(shapes)}{hint}"
         )
     for variable, name in sources:
         if shapes[name] != variable.shape.as_list():
@@ -198,8 +193,6 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
     Raises:
         OSError: it cannot be written, as on a full disk; the checkpoint that was there stays.
     """
-    from catdcgan.tf1 import tf
-
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
         new = Path(temporary, NAME)
@@ -208,119 +201,40 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
         except tf.errors.OpError as error:
             raise OSError(f"cannot save {path}: {error.message.splitlines()[0]}") from error
         for ending in ENDINGS:
-            _to_disk(Path(f"{new}{ending}"))
+            to_disk(Path(f"{new}{ending}"))
         if not Path(f"{path}{ENDINGS[-1]}").exists():
             for ending in ENDINGS:
                 os.replace(f"{new}{ending}", f"{path}{ending}")
             return
-        _end_replacement(path)  # of an earlier program, if one was cut short
-        os.replace(temporary, _replacement(path))
-    _end_replacement(path)
+        end_replacement(path)  # of an earlier program, if one was cut short
+        os.replace(temporary, replacement_of(path))
+    end_replacement(path)
 
 
-def _replacement(path: str | os.PathLike[str]) -> Path:
-    """The folder of a whole checkpoint that is about to replace the one at `path`."""
-    return Path(path).with_name(f"{NEW}{Path(path).name}")
+@contextmanager
+def name_last_checkpoint(model_dir: Path) -> Iterator[None]:
+    """Name the last good checkpoint in any error that ends training."""
+    try:
+        yield
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {_last_good(model_dir)}") from error
+    except OSError as error:
+        remedy = "Mend that (is the disk full?), then resume"
+        raise TrainingError(f"{error}. {remedy}; {_last_good(model_dir)}") from error
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise TrainingError(f"out of memory ({reason}): {SMALLER}; {_last_good(model_dir)}") from error
 
 
-def _end_replacement(path: Path) -> None:
-    """Copy a checkpoint from its folder to its place, if there is one. The folder goes, also if not whole."""
-    folder = _replacement(path)
-    if not folder.exists():
-        return
-    if _absent(folder / NAME):
-        warnings.warn(f"{folder} holds no whole checkpoint: it is removed, and {path} stays", stacklevel=2)
-    else:
-        for ending in ENDINGS:
-            with whole_or_nothing(f"{path}{ending}") as partial:
-                shutil.copyfile(folder / f"{NAME}{ending}", partial)
-                _to_disk(partial)
-    with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
-        os.replace(folder, Path(temporary, NAME))  # gone at one blow, so that no half of it is ever read
-
-
-def _to_disk(file: Path) -> None:
-    """Wait until the disk has a file, so that a power cut leaves no empty one under a good name."""
-    with file.open("r+b") as stream:
-        os.fsync(stream.fileno())
-
-
-def tidy(folder: Path) -> None:
-    """End or remove what a killed program left half-done in a folder of checkpoints."""
-    for new in folder.glob(f"{NEW}*"):
-        _end_replacement(folder / new.name.removeprefix(NEW))
-    remove_partial(folder)
-    for file in folder.glob(f"{NAME}-*{ENDINGS[0]}"):
-        if not file.with_name(file.name.removesuffix(ENDINGS[0]) + ENDINGS[1]).exists():
-            file.unlink()
-
-
-def numbered(folder: Path) -> list[Path]:
-    """The checkpoints ``model.ckpt-STEP`` in a folder, oldest step first."""
-    names = (re.fullmatch(rf"{re.escape(NAME)}-(\d+)\.index", file.name) for file in folder.glob(f"{NAME}-*"))
-    return [folder / f"{NAME}-{step}" for step in sorted(int(name[1]) for name in names if name)]
-
-
-def latest(folder: Path) -> Path | None:
-    """The checkpoint to go on from: the highest step, else ``model.ckpt``, else None."""
-    if steps := numbered(folder):
-        return steps[-1]
-    return folder / NAME if (folder / f"{NAME}.index").exists() else None
-
-
-def find_start(folder: Path, resume: bool) -> Path | None:
-    """The checkpoint to go on from, or None to start anew.
-
-    Raises:
-        CheckpointError: the folder holds a run and `resume` is False, or it holds none and `resume` is True.
-    """
-    start = latest(folder)
-    if start and not resume:
-        raise CheckpointError(
-            f"{folder} holds a trained model already ({start.name}): resume it, or choose another folder"
-        )
-    if resume and not start:
-        raise CheckpointError(f"nothing to resume: no {NAME} in {folder.absolute()}")
-    return start
-
-
-def remove_old(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` numbered checkpoints."""
-    for path in numbered(folder)[: -keep or None]:
-        for ending in reversed(ENDINGS):  # the index first: no half of a checkpoint is ever found
-            Path(f"{path}{ending}").unlink(missing_ok=True)
-
-
-def _named(path: str | os.PathLike[str]) -> Path:
-    """The checkpoint that a path means: that very one, the one of this file, or the one in this folder."""
-    path = Path(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", os.fspath(path)))
-    if not path.is_dir() or Path(f"{path}{ENDINGS[-1]}").exists():
-        return path
-    models = path / "models"
-    return (models if models.is_dir() else path) / NAME
-
-
-def _absent(path: str | os.PathLike[str]) -> list[str]:
-    """The endings of a checkpoint's files that are not there."""
-    return [ending for ending in ENDINGS if not Path(f"{os.fspath(path)}{ending}").is_file()]
+def _last_good(model_dir: Path) -> str:
+    good = latest(model_dir)
+    return f"the last good checkpoint is {good}" if good else f"there is no checkpoint in {model_dir}"
 
 
 @contextmanager
 def _reader(path: str | os.PathLike[str]) -> Iterator[Any]:
     """Open a TensorFlow CheckpointReader; raises as `read_architecture` where that cannot be done."""
-    path = _named(path)
-    replacement = _replacement(path) / NAME
-    source = path if _absent(replacement) else replacement
-    if absent := _absent(source):
-        folder = Path(path).parent
-        there = sorted(file.stem for file in folder.glob("*.index")) if folder.is_dir() else []
-        kind = CheckpointError if ENDINGS[-1] in absent else DamagedError
-        raise kind(
-            f"no checkpoint {path}: expected the file {path}{absent[0]}, "
-            f"found {_some(there) if there else 'no checkpoint'} in {folder.absolute()}"
-        )
-    from catdcgan.tf1 import tf
-
+    path, source = find_checkpoint(path), existing_checkpoint(path)
     with _plain_path(source) as plain:
         try:
             reader = tf.train.load_checkpoint(plain)
@@ -336,8 +250,6 @@ def _plain_path(path: str | os.PathLike[str]) -> Iterator[str]:
     TensorFlow saves to a path as it is, but takes one to read from as a glob pattern, which may not match
     itself. It knows no escape: the path is matched first, and then opened literally.
     """
-    from catdcgan.tf1 import tf
-
     if tf.io.gfile.glob(f"{os.fspath(path)}{ENDINGS[-1]}"):
         yield os.fspath(path)
         return
@@ -349,9 +261,3 @@ def _plain_path(path: str | os.PathLike[str]) -> Iterator[str]:
             except OSError:  # Windows lets not everyone make links
                 shutil.copyfile(file, link)
         yield str(Path(temporary, NAME))
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first few names and how many there are."""
-    names = sorted(names)
-    return ", ".join(names[:4]) + (f" ... ({len(names)} in all)" if len(names) > 4 else "")

@@ -3,61 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import inspect
 import os
-import stat
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path, PurePath
-from typing import BinaryIO, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
-from catdcgan.cache import cache_file, cache_key, read_cache, write_cache
-from catdcgan.errors import InputError
-from catdcgan.faces import to_rgb
-from catdcgan.folder import Found, find_files, passed_over_text
+from catdcgan.data.cache import cache_file, cache_key, read_cache, write_cache
+from catdcgan.data.listing import Found, find_files, passed_over_text
+from catdcgan.data.photos import IMAGE_SUFFIXES, check_mode, is_picture, load_image
+from catdcgan.errors import DataError, TrainingError
 from catdcgan.screen import screen
-
-# Pillow's names of the formats that are read, and how the names of such files end. Left to itself Pillow goes
-# by content alone, and would hand PostScript of any name to Ghostscript.
-FORMATS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),  # Pillow reads it from version 11.3 on
-    "JPEG2000": (".jp2",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-}
-IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's name of the mode -> channels
-LARGEST_PHOTO = 64_000_000  # pixels to decode: 256 MB in each thread
-LARGEST_SIDE = 65_535  # pixels, as many as JPEG can have; a row takes memory however narrow it is
-
-# What makes a photo upright that is stored with this EXIF orientation.
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+from catdcgan.settings import IMAGE_MODES
 
 Item = TypeVar("Item")
-
-
-class DataError(InputError):
-    """The images cannot be used; the message names the folder or file and the remedy."""
 
 
 class Dataset:
@@ -101,7 +66,7 @@ class Dataset:
             OSError: the folder cannot be read.
             ValueError: `mode` is neither "RGB" nor "L", or `size` is below 1.
         """
-        _check_mode(mode)
+        check_mode(mode)
         if size < 1:
             raise ValueError(f"size must be at least 1 pixel, not {size}")
         key, found = None, Found({}, [], [])
@@ -201,13 +166,8 @@ class Dataset:
         return map(scale_pixels, batches) if scale else batches
 
 
-def steps_per_epoch(image_count: int, batch_size: int) -> int:
-    """Batches in an epoch, the last and smaller one included."""
-    return math.ceil(image_count / batch_size)
-
-
-def made_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Give the items of an iterable, each of which is made in a thread while the one before is in use."""
+def prefetch(items: Iterable[Item]) -> Iterator[Item]:
+    """Hand out the items of an iterable; a thread makes each one while the one before is in use."""
     iterator = iter(items)
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, iterator, None)
@@ -216,14 +176,34 @@ def made_ahead(items: Iterable[Item]) -> Iterator[Item]:
             yield item
 
 
+def epoch_batches(
+    get_batches: Callable[..., Iterable[np.ndarray]], batch_size: int, epoch: int
+) -> Iterator[np.ndarray]:
+    """Take the batches of an epoch. The article's `get_batches` takes the batch size, ours the epoch too.
+
+    Raises:
+        TrainingError: while they are taken, if there is none or one holds no image.
+    """
+    takes_epoch = "epoch" in inspect.signature(get_batches).parameters
+    batches = get_batches(batch_size, epoch=epoch) if takes_epoch else get_batches(batch_size)
+    return _with_images(batches, f"epoch {epoch + 1}: get_batches({batch_size}) gave")
+
+
+def _with_images(batches: Iterable[np.ndarray], given: str) -> Iterator[np.ndarray]:
+    trouble = "no batch"
+    for batch in batches:
+        trouble = "" if len(batch) else "a batch of no images"
+        if trouble:
+            break
+        yield batch
+    if trouble:
+        remedy = "Each call must give an epoch's batches anew: an iterator that was used up gives none"
+        raise TrainingError(f"{given} {trouble}. {remedy}")
+
+
 def scale_pixels(images: np.ndarray) -> np.ndarray:
     """From uint8 (0 to 255) to float32 in [-1, 1], the range of the generator's tanh."""
     return images.astype(np.float32) / 127.5 - 1
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file's name ends as those of pictures do."""
-    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def find_images(folder: str | os.PathLike[str]) -> Found:
@@ -239,94 +219,6 @@ def find_images(folder: str | os.PathLike[str]) -> Found:
         reason = "a file and not a folder" if root.exists() else f"no such folder (seen from {Path.cwd()})"
         raise DataError(f"{root}: {reason}")
     return find_files(root, is_picture)
-
-
-@contextmanager
-def open_image(file: str | os.PathLike[str] | BinaryIO) -> Iterator[Image.Image]:
-    """Open a picture of one of the `FORMATS`. Only its header has been read then, and nothing decoded.
-
-    Raises:
-        Exception: of any kind; decoders meet a damaged file with almost every one.
-    """
-    if isinstance(file, str | os.PathLike) and not stat.S_ISREG(os.stat(file).st_mode):
-        raise ValueError("not a regular file")  # to open a pipe would wait for ever
-    with Image.open(file, formats=_formats()) as image:
-        # Of a PNG with other than 8 bits a colour Pillow scales the pixels, but not the transparent colour.
-        if image.format == "PNG" and image.tile and "transparency" in image.info:
-            value = image.info["transparency"]
-            match image.tile[0][3]:  # how the pixels are stored
-                case "1":
-                    image.info["transparency"] = 255 * (value > 0)
-                case "L;2":
-                    image.info["transparency"] = 85 * value
-                case "L;4":
-                    image.info["transparency"] = 17 * value
-                case "RGB;16B":
-                    image.info["transparency"] = tuple(part >> 8 for part in value)
-        yield image
-
-
-def limit_decoding(image: Image.Image, width: int, height: int) -> None:
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size, as long as that is not below width and height.
-
-    Raises:
-        ValueError: what is to be decoded even so is larger than `LARGEST_PHOTO` or `LARGEST_SIDE`.
-    """
-    image.draft(None, (width, height))
-    if image.width * image.height > LARGEST_PHOTO:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {LARGEST_PHOTO // 10**6} million")
-    if max(image.size) > LARGEST_SIDE:
-        raise ValueError(f"{image.width} x {image.height} pixels, a side beyond {LARGEST_SIDE:,}")
-
-
-def load_image(file: str | os.PathLike[str], size: int, mode: str = "RGB") -> np.ndarray:
-    """Read one image as `square_pixels` does.
-
-    Returns:
-        uint8 array (size, size, channels).
-
-    Raises:
-        Exception: of any kind: not a readable image.
-    """
-    _check_mode(mode)
-    with open_image(file) as image:
-        return square_pixels(image, size, mode)
-
-
-def square_pixels(image: Image.Image, size: int, mode: str = "RGB") -> np.ndarray:
-    """Decode an opened image: upright (EXIF), centre square, `size` x `size`.
-
-    Of an animation the first frame is taken. What is transparent becomes gray.
-
-    Returns:
-        uint8 array (size, size, channels).
-
-    Raises:
-        Exception: of any kind: it cannot be decoded.
-    """
-    # Four times the size wanted leaves the filter enough to work on: the result differs from that of the
-    # whole photo by less than JPEG itself adds.
-    limit_decoding(image, 4 * size, 4 * size)
-    image.load()  # before the orientation is asked for: Pillow turns a TIFF by itself
-    turn = _turn(image)
-    upright = image if turn is None else image.transpose(turn)
-    square = ImageOps.fit(to_rgb(upright).convert(mode), (size, size), Image.Resampling.LANCZOS)
-    return np.asarray(square).reshape(size, size, IMAGE_MODES[mode])
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes an image upright by its EXIF; None for nothing, or where the EXIF cannot be read."""
-    try:
-        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow meets EXIF that is cut short with any; the picture is sound all the same
-        return None
-
-
-@lru_cache
-def _formats() -> list[str]:
-    """Those of the `FORMATS` that this Pillow knows."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _decode(
@@ -361,11 +253,6 @@ def _decode(
 def _may_pass(error: Exception) -> bool:
     """Whether the system's state is to blame, such as a missing permission, and not the file."""
     return isinstance(error, MemoryError) or bool(getattr(error, "errno", None))
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in IMAGE_MODES:
-        raise ValueError(f'image mode must be "RGB" or "L", not "{mode}"')
 
 
 def _listing(skipped: list[tuple[Path, str]]) -> str:

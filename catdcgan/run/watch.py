@@ -8,16 +8,10 @@ from collections import deque
 
 import numpy as np
 
-from catdcgan.errors import InputError
-
 WINDOW = 500  # steps over which the discriminator's loss is averaged
-WON = 0.05  # nats above the least possible loss; in a sound run it stays above 0.2
-GROWN_UP = 1000  # steps before which pictures may be alike: a new generator's are all gray
+WIN_MARGIN = 0.05  # nats above the least possible loss; in a sound run it stays above 0.2
+MIN_STEP = 1000  # steps before which pictures may be alike: a new generator's are all gray
 COLLAPSED = 0.1  # share of the real images' variety
-
-
-class TrainingError(InputError):
-    """Training cannot go on; the message names the step, the cause and the checkpoint to go on from."""
 
 
 class Watch:
@@ -30,11 +24,11 @@ class Watch:
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._warned: set[str] = set()
 
-    def losses(self, step: int, d_loss: float) -> None:
+    def check_losses(self, step: int, d_loss: float) -> None:
         """Look at the discriminator's loss (nats) of a step."""
         self._losses.append(d_loss)
         mean = sum(self._losses) / WINDOW
-        if len(self._losses) == WINDOW and mean - self._least < WON:
+        if len(self._losses) == WINDOW and mean - self._least < WIN_MARGIN:
             self._warn(
                 step,
                 "the discriminator has won",
@@ -43,9 +37,9 @@ class Watch:
                 "or go back to an earlier checkpoint; with few pictures, use augmentation",
             )
 
-    def pictures(self, step: int, drawn: np.ndarray, real: np.ndarray) -> None:
+    def check_images(self, step: int, drawn: np.ndarray, real: np.ndarray) -> None:
         """Compare drawn images with real ones, both (n, s, s, c): uint8, or float32 in [-1, 1]."""
-        if step < GROWN_UP or len(real) < 2:
+        if step < MIN_STEP or len(real) < 2:
             return
         variety, expected = _variety(drawn), _variety(real)
         if variety < COLLAPSED * expected:

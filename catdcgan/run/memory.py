@@ -11,7 +11,8 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from catdcgan.trouble import TrainingError
+from catdcgan.errors import TrainingError
+from catdcgan.settings import IMAGE_MODES, Settings
 
 FLOAT = 4  # bytes of a float32
 KERNEL = 5 * 5
@@ -30,23 +31,19 @@ def parameter_counts(image_size: int, channels: int, z_dim: int, base_filters: i
     return generator, discriminator
 
 
-def needed_memory(
-    image_size: int, channels: int, z_dim: int, base_filters: int, batch_size: int, average: bool
-) -> int:
+def needed_memory(settings: Settings, image_count: int) -> int:
     """The least memory, in bytes, that training takes beyond what TensorFlow has taken when it is loaded.
 
     Args:
-        image_size: side of the images, in pixels.
-        channels: 3 or 1.
-        z_dim: length of a latent.
-        base_filters: width of both networks.
-        batch_size: images in a step.
-        average: whether the generator's moving average is kept.
+        settings: of the run.
+        image_count: images in an epoch; a batch holds no more.
     """
-    generator, discriminator = parameter_counts(image_size, channels, z_dim, base_filters)
+    image_size, base_filters = settings.image_size, settings.base_filters
+    channels, batch_size = IMAGE_MODES[settings.image_mode], min(settings.batch_size, image_count)
+    generator, discriminator = parameter_counts(image_size, channels, settings.z_dim, base_filters)
     # Adam keeps two more numbers of each weight. One network's gradients are gone when the other's are made.
     numbers = 3 * (generator + discriminator) + max(generator, discriminator)
-    numbers += generator if average else 0
+    numbers += generator if settings.average_decay else 0
     # What a layer makes, before and after batch norm, is kept for the gradients: of the generator, and of the
     # discriminator on real images and on forgeries. In units of the largest layer, s x s x b:
     generator_layers = 1 / 16 + 1 / 8 + 1 / 4 + 1 / 2 + 1
@@ -91,19 +88,16 @@ def _limits(root: Path) -> list[int]:
     return limits
 
 
-def refuse_beyond_memory(
-    image_size: int, channels: int, z_dim: int, base_filters: int, batch_size: int, average: bool
-) -> None:
-    """Refuse what cannot be trained in the memory that there is; takes what `needed_memory` takes.
+def refuse_beyond_memory(settings: Settings, image_count: int) -> None:
+    """Refuse what cannot be trained in the memory that there is, with the arguments of `needed_memory`.
 
     Raises:
         TrainingError: it needs more; the message says what to make smaller.
     """
-    needed = needed_memory(image_size, channels, z_dim, base_filters, batch_size, average)
-    there = memory_there_is()
+    needed, there = needed_memory(settings, image_count), memory_there_is()
     if there is not None and needed > there:
         raise TrainingError(
             f"training needs at least {needed / 1e9:,.1f} GB of memory, and there are {there / 1e9:,.1f} GB: "
-            f"{SMALLER}. Now base_filters is {base_filters}, batch_size "
-            f"{batch_size}, images {image_size} x {image_size}"
+            f"{SMALLER}. Now base_filters is {settings.base_filters}, batch_size {settings.batch_size}, "
+            f"images {settings.image_size} x {settings.image_size}"
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from catdcgan.files import whole_or_nothing
+from catdcgan.files import atomic_write
 
 FORMAT = 2  # of the file, and of how images are decoded: to be raised when either changes
 
@@ -80,7 +80,7 @@ def write_cache(file: Path, key: str, images: np.ndarray, skipped: Skipped) -> N
         OSError: the folder is read-only, or the disk full; nothing is left behind.
     """
     header = json.dumps(skipped).encode() + b"\n"
-    with whole_or_nothing(file) as partial, partial.open("wb") as stream:
+    with atomic_write(file) as partial, partial.open("wb") as stream:
         stream.write(f"{key} ".encode() + _checksum(header, images) + header)
         stream.write(images.data)
 

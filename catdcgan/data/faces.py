@@ -15,6 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from catdcgan.data.drawn import GRAY
+from catdcgan.data.photos import to_rgb
+
 LANDMARKS = (
     "left eye",
     "right eye",
@@ -26,11 +29,11 @@ LANDMARKS = (
     "right ear tip",
     "right ear base",
 )
+
+
 LEFT_EYE, RIGHT_EYE, MOUTH, FIRST_EAR_BASE, LAST_EAR_BASE = 0, 1, 2, 3, 8
 EYES_AT = np.array([0.5, 0.4])  # where the midpoint of the eyes comes to lie, as shares of the face's side
 LARGEST_COORDINATE = 100_000  # JPEG ends at 65,535 pixels
-GRAY = (128, 128, 128)
-
 # Plain decimals: float() would take "nan", "1e999", "1_000" and digits of other scripts as well.
 _NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d{0,9})?", re.ASCII)
 
@@ -169,24 +172,6 @@ def crop_face(photo: Image.Image, landmarks: np.ndarray, size: int = 128) -> Ima
         fillcolor=GRAY,
     )
     return straight.resize((size, size), Image.Resampling.LANCZOS)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB: 16 bits scaled to 8, and gray where it is transparent.
-
-    Raises:
-        ValueError: the pixels have more than 16 bits, so that nothing says which of them is white.
-    """
-    if image.mode.startswith(("I", "F")):
-        pixels, transparent = np.asarray(image), image.info.get("transparency")
-        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
-            raise ValueError("its pixels have 32 bits: save it with 8 or 16")
-        image = Image.fromarray((pixels >> 8).astype(np.uint8))  # convert() would clip to 255, not scale
-        if transparent is not None:
-            image.putalpha(Image.fromarray(np.uint8(255) * (pixels != transparent)))
-    if image.has_transparency_data:  # show gray through, not what colour may lie hidden there
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*GRAY, 255)), image.convert("RGBA"))
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _abridged(text: str) -> str:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from types import TracebackType
-from typing import TextIO
 
 from tqdm import tqdm
 
-from catdcgan.screen import screen
+from catdcgan.screen import in_notebook, screen, shown_if_possible
 
 LINE_SECONDS = 60
-
-
-def in_notebook() -> bool:
-    """Whether this program runs in a notebook, whose output goes below the cell."""
-    return "ipykernel" in sys.modules
 
 
 def human_time(seconds: float) -> str:
@@ -36,20 +26,27 @@ def human_time(seconds: float) -> str:
     return f"{days} d {hours} h"
 
 
-@contextmanager
-def shown_if_possible(stream: TextIO) -> Iterator[None]:
-    """Show something, and from then on nothing if that fails: training is worth more than its words.
+class Speed:
+    """How fast training is.
 
-    The terminal of a dropped connection is gone, say, or the disk with the log is full.
+    Attributes:
+        seconds_per_image: of late; 0 before the first step.
     """
-    try:
-        yield
-        if hasattr(stream, "flush"):  # what takes the place of stderr may have no more than write()
-            stream.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())  # what the stream still holds goes there when Python ends
-        os.close(nowhere)
+
+    def __init__(self) -> None:
+        """Begin to measure."""
+        self.seconds_per_image = 0.0
+        self._last = perf_counter()
+        self._weights = 0.0
+
+    def count(self, images: int) -> float:
+        """Count a step's images, and return how many a second that was."""
+        now = perf_counter()
+        seconds, self._last = now - self._last, now
+        # An average in which a step counts 2 % less than the next; divided by the weights, sound from step 1.
+        self._weights = 0.98 * self._weights + 0.02
+        self.seconds_per_image += (seconds / images - self.seconds_per_image) * 0.02 / self._weights
+        return images / seconds
 
 
 class Progress:
@@ -71,9 +68,6 @@ class Progress:
         self._lines = not quiet and not on_screen
         self._last_line = -float("inf")
         self._left = total - done
-        self._last = perf_counter()
-        self.seconds_per_image = 0.0  # of late
-        self._weights = 0.0
 
     def __enter__(self) -> Progress:
         """Start."""
@@ -84,28 +78,22 @@ class Progress:
         with shown_if_possible(screen()):
             self._bar.close()
 
-    def update(self, images: int, text: str, seconds_to_save: float) -> float:
-        """Count a step's images and show how training gets on.
+    def update(self, images: int, text: str, seconds_per_image: float, seconds_to_save: float) -> None:
+        """Show how training gets on after a step.
 
         Args:
             images: in the step.
             text: epoch, step and losses.
+            seconds_per_image: as `Speed` says.
             seconds_to_save: until the next checkpoint, at the latest.
-
-        Returns:
-            Images per second, of this step.
         """
-        now = perf_counter()
-        seconds, self._last = now - self._last, now
         self._left -= images
-        # An average in which a step counts 2 % less than the next; divided by the weights, sound from step 1.
-        self._weights = 0.98 * self._weights + 0.02
-        self.seconds_per_image += (seconds / images - self.seconds_per_image) * 0.02 / self._weights
+        now = perf_counter()
         if self._lines and now - self._last_line < LINE_SECONDS and self._left > 0:
-            return images / seconds
-        end = human_time(self._left * self.seconds_per_image)
-        text += f", {1 / self.seconds_per_image:.1f} images/s, ends in {end}"
-        if seconds_to_save < self._left * self.seconds_per_image:
+            return
+        seconds_left = self._left * seconds_per_image
+        text += f", {1 / seconds_per_image:.1f} images/s, ends in {human_time(seconds_left)}"
+        if seconds_to_save < seconds_left:
             text += f", saves in {human_time(max(seconds_to_save, 0))}"
         with shown_if_possible(screen()):
             self._bar.set_description_str(text, refresh=False)
@@ -113,4 +101,3 @@ class Progress:
             if self._lines:
                 self._last_line = now
                 print(text, file=screen())
-        return images / seconds

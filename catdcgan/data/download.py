@@ -21,7 +21,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener, url2pathn
 from tqdm import tqdm
 
 from catdcgan import __version__
-from catdcgan.errors import InputError
+from catdcgan.errors import DownloadError
 from catdcgan.screen import screen
 
 KAGGLE_DATASET = "crawford/cat-dataset"
@@ -32,10 +32,6 @@ CHUNK = 1 << 18  # bytes read at a time
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # disk, file system's or process's limit, quota
 
 
-class DownloadError(InputError):
-    """The download came to nothing; the message names the URL or file and the remedy."""
-
-
 class _Notes(NamedTuple):
     """What ``NAME.part.json`` says of ``NAME.part``: going on is safe only with the very same file."""
 
@@ -44,7 +40,7 @@ class _Notes(NamedTuple):
     total: int | None  # bytes of the whole file, where the server says
 
 
-def download(url: str | None, out: Path, sha256: str | None = None, progress: bool = True) -> Path:
+def download_photos(url: str | None, out: Path, sha256: str | None = None, progress: bool = True) -> Path:
     """Download a zip; what an interrupted download left is continued, a finished file is left as it is.
 
     While it runs, the file is called ``NAME.part``, with ``NAME.part.json`` beside it. It gets its name

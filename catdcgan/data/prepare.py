@@ -12,28 +12,21 @@ import json
 import math
 import os
 import re
-import stat
-import struct
 import unicodedata
 import warnings
-import zipfile
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 from tqdm import tqdm
 
-from catdcgan.data import IMAGE_SUFFIXES, is_picture, limit_decoding, open_image, square_pixels
-from catdcgan.errors import InputError
-from catdcgan.faces import (
+from catdcgan.data.faces import (
     AnnotationError,
     FaceError,
     SmallFaceError,
@@ -41,58 +34,19 @@ from catdcgan.faces import (
     read_annotation,
     usable_square,
 )
-from catdcgan.files import whole_or_nothing
-from catdcgan.folder import find_files, goes_with_pictures, is_left_out, passed_over_text
-from catdcgan.run import RUN_NAME
+from catdcgan.data.listing import passed_over_text
+from catdcgan.data.photos import IMAGE_SUFFIXES, limit_decoding, open_image, square_pixels
+from catdcgan.data.sources import Entries, Report, is_annotation, open_source
+from catdcgan.errors import PrepareError
+from catdcgan.files import atomic_write
 from catdcgan.screen import screen
 
 LARGEST_ANNOTATION = 4096  # bytes
-LARGEST_MEMBER = 200_000_000  # bytes of one photo in a zip
-LARGEST_ZIP = 100_000_000_000  # bytes of all photos in it: the CAT dataset, twice, is 4 GB
-LARGEST_RATIO = 200  # of unpacked to packed, for members beyond a megabyte; a photo's is 1, a bomb's 1000
 REPORT = "report.json"
-NO_PICTURE = "its name does not end as a picture's"
-
 # The dataset's two faults. Copies lack the photo of the first annotation, and the annotation of the second
 # photo; in some the one is passed off as the other. It is told by its left eye, which lies on an ear.
 KNOWN_WRONG = {"00000003_019.jpg": "its annotation is known to be wrong"}
 SUBSTITUTED_PHOTO, SUBSTITUTED_EYE = "00000003_015.jpg", (220, 215)
-
-
-class PrepareError(InputError):
-    """The source or the folder to write to cannot be used; the message names it and the remedy."""
-
-
-@dataclass
-class Report:
-    """What became of each photo, by its name in the source: the picture it became, or why it was skipped."""
-
-    written: dict[str, str] = field(default_factory=dict)
-    already_there: dict[str, str] = field(default_factory=dict)
-    too_small: dict[str, str] = field(default_factory=dict)
-    outliers: dict[str, str] = field(default_factory=dict)
-    without_annotation: dict[str, str] = field(default_factory=dict)
-    wrong_annotation: dict[str, str] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
-    duplicates: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)  # unsafe members of a zip, names too long
-    without_photo: dict[str, str] = field(default_factory=dict)  # annotations
-    passed_over: dict[str, str] = field(default_factory=dict)  # files that do not end as pictures do
-
-    @property
-    def photos(self) -> int:
-        """How many photos the source holds."""
-        no_photos = ("without_photo", "passed_over")
-        return sum(len(names) for what, names in asdict(self).items() if what not in no_photos)
-
-    def summary(self) -> str:
-        """One line: ``40 photos: 27 written, 10 too small, 3 outliers``."""
-        counts = {what.replace("_", " "): len(names) for what, names in asdict(self).items()}
-        counts["annotations without photo"] = counts.pop("without photo")
-        counts["other files passed over"] = counts.pop("passed over")
-        parts = [f"{counts.pop('written')} written"]
-        parts += [f"{count} {what}" for what, count in counts.items() if count]
-        return f"{self.photos} photo{'s' * (self.photos != 1)}: {', '.join(parts)}"
 
 
 class _Photo(NamedTuple):
@@ -101,7 +55,7 @@ class _Photo(NamedTuple):
     target: Path
 
 
-def prepare(
+def prepare_photos(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
     size: int = 128,
@@ -134,7 +88,7 @@ def prepare(
     if size < 1 or (workers is not None and workers < 1):
         raise ValueError(f"size and workers must be at least 1, not {size} and {workers}")
     source, out, report = Path(source), Path(out), Report()
-    with _open_source(source, out, report) as entries:
+    with open_source(source, out, report) as entries:
         earlier = _earlier_pictures(out, source) or {}
         photos = _plan(entries, out, keep_outliers, report, earlier)
         if not report.photos + len(photos):
@@ -182,7 +136,7 @@ def _claim(out: Path, source: Path, photos: list[_Photo], earlier: Mapping[str, 
 
 def _write_report(out: Path, source: Path, facts: Mapping[str, object]) -> None:
     text = json.dumps({"source": str(source.resolve()), **facts}, indent=1)
-    with whole_or_nothing(out / REPORT) as unfinished:
+    with atomic_write(out / REPORT) as unfinished:
         unfinished.write_bytes(text.encode())
 
 
@@ -210,7 +164,7 @@ def _earlier_pictures(out: Path, source: Path) -> dict[str, str] | None:
     return None
 
 
-def _prepare_photo(entries: _Entries, out: Path, size: int, photo: _Photo) -> tuple[str, str]:
+def _prepare_photo(entries: Entries, out: Path, size: int, photo: _Photo) -> tuple[str, str]:
     """Make one picture; returns the report's heading, and the picture's name or the reason."""
     try:
         if _is_finished(photo.target, size):
@@ -226,7 +180,7 @@ def _prepare_photo(entries: _Entries, out: Path, size: int, photo: _Photo) -> tu
     # Run lengths pack a photo as well as the default's search for repeats, in less than half its time.
     picture.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     try:
-        with whole_or_nothing(photo.target) as unfinished:
+        with atomic_write(photo.target) as unfinished:
             unfinished.write_bytes(file.getvalue())
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
@@ -235,7 +189,7 @@ def _prepare_photo(entries: _Entries, out: Path, size: int, photo: _Photo) -> tu
     return "written", photo.target.relative_to(out).as_posix()
 
 
-def _face(entries: _Entries, photo: _Photo, size: int) -> Image.Image:
+def _face(entries: Entries, photo: _Photo, size: int) -> Image.Image:
     assert photo.annotation
     text = entries.read(photo.annotation, LARGEST_ANNOTATION).decode("utf-8-sig", "replace")
     landmarks = read_annotation(text)
@@ -251,7 +205,7 @@ def _face(entries: _Entries, photo: _Photo, size: int) -> Image.Image:
         return crop_face(image, landmarks / round(width / image.width), size)
 
 
-def _square(entries: _Entries, photo: _Photo, size: int) -> Image.Image:
+def _square(entries: Entries, photo: _Photo, size: int) -> Image.Image:
     with open_image(entries.open(photo.name)) as image:
         if min(image.size) < size:
             raise SmallFaceError(f"the photo has {image.width} x {image.height} pixels, a side below {size}")
@@ -270,16 +224,16 @@ def _is_finished(target: Path, size: int) -> bool:
 
 
 def _plan(
-    entries: _Entries, out: Path, keep_outliers: bool, report: Report, earlier: Mapping[str, str]
+    entries: Entries, out: Path, keep_outliers: bool, report: Report, earlier: Mapping[str, str]
 ) -> list[_Photo]:
     """Choose the photos to work on, and their pictures' names; all others go to the report."""
-    names = [name for name in entries.sizes if not _is_annotation(name)]
+    names = [name for name in entries.sizes if not is_annotation(name)]
     annotated = {name for name in names if f"{name}.cat" in entries.sizes}
-    orphans = {name for name in entries.sizes if _is_annotation(name)} - {f"{name}.cat" for name in annotated}
+    orphans = {name for name in entries.sizes if is_annotation(name)} - {f"{name}.cat" for name in annotated}
     is_cat_dataset = bool(annotated or orphans)
     for name in sorted(orphans):
         report.without_photo[name] = f"there is no {PurePosixPath(name).stem}"
-    outliers = set((package_files("catdcgan") / "cat_dataset_outliers.txt").read_text("ascii").split())
+    outliers = set((package_files("catdcgan.data") / "cat_dataset_outliers.txt").read_text("ascii").split())
     chosen = []
     seen: dict[tuple[str, int], str] = {}
     # The annotated one first, should the zip hold a photo twice.
@@ -335,119 +289,3 @@ def _safe(name: str) -> str:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _is_annotation(name: str) -> bool:
-    return name.endswith(".cat")
-
-
-def _is_wanted(name: str) -> bool:
-    return is_picture(name.removesuffix(".cat"))
-
-
-# Where photos come from.
-
-
-class _Entries(ABC):
-    """Photos and annotations of a source, and their sizes in bytes."""
-
-    sizes: dict[str, int]
-
-    @abstractmethod
-    def open(self, name: str) -> Any:
-        """What `PIL.Image.open` takes."""
-
-    @abstractmethod
-    def read(self, name: str, limit: int) -> bytes:
-        """The first bytes of a file."""
-
-
-class _FolderEntries(_Entries):
-    def __init__(self, folder: Path, out: Path, report: Report) -> None:
-        found = find_files(folder, _is_wanted, [out])  # what an earlier run has written is no source
-        self.folder = folder
-        self.sizes = {self._name(file): size for file, size in found.files.items()}
-        report.unreadable |= {self._name(file): reason for file, reason in found.unusable}
-        report.passed_over |= dict.fromkeys(map(self._name, found.passed_over), NO_PICTURE)
-
-    def _name(self, file: Path) -> str:
-        return file.relative_to(self.folder).as_posix()
-
-    def open(self, name: str) -> Path:
-        return self.folder / name
-
-    def read(self, name: str, limit: int) -> bytes:
-        with (self.folder / name).open("rb") as file:
-            return file.read(limit)
-
-
-class _ZipEntries(_Entries):
-    def __init__(self, archive: zipfile.ZipFile, report: Report) -> None:
-        self.archive, self.sizes = archive, {}
-        self.members: dict[str, zipfile.ZipInfo] = {}
-        names = [name.replace("\\", "/") for name in archive.namelist()]  # as some Windows programs write it
-        runs = {PurePosixPath(name).parent for name in names if PurePosixPath(name).name == RUN_NAME}
-        for name, member in zip(names, archive.infolist(), strict=True):
-            path = PurePosixPath(name)
-            hidden = any(is_left_out(part) for part in path.parts if part != "..")
-            if member.is_dir() or hidden or not runs.isdisjoint(path.parents):
-                continue
-            if not _is_wanted(name):
-                report.passed_over |= {} if goes_with_pictures(path.name) else {name: NO_PICTURE}
-                continue
-            if member.flag_bits & 1:
-                raise PrepareError(f"{archive.filename} is encrypted: unpack it, and give the folder")
-            if reason := self._danger(name, member):
-                report.refused[name] = reason
-            elif name in self.members:
-                report.duplicates[name] = "twice in the zip: the first is taken"
-            else:
-                self.members[name], self.sizes[name] = member, member.file_size
-        if sum(self.sizes.values()) > LARGEST_ZIP:
-            raise PrepareError(
-                f"{archive.filename} claims to hold {sum(self.sizes.values()):,} bytes of photos, beyond "
-                f"{LARGEST_ZIP:,}: if you trust it, unpack it, and give the folder"
-            )
-
-    @staticmethod
-    def _danger(name: str, member: zipfile.ZipInfo) -> str:
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-            return "an absolute name"
-        if ".." in name.split("/"):
-            return "a name that climbs out of its folder"
-        if kind not in (0, stat.S_IFREG):
-            return "a link" if kind == stat.S_IFLNK else "not a regular file"
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            return "packed by another method than deflate"  # of those, zipfile does not bound what it unpacks
-        if member.file_size > LARGEST_MEMBER:
-            return f"{member.file_size:,} bytes, beyond {LARGEST_MEMBER:,}"
-        if member.file_size > max(10**6, LARGEST_RATIO * member.compress_size):
-            return f"unpacks to more than {LARGEST_RATIO} times its size"
-        return ""
-
-    def open(self, name: str) -> io.BytesIO:
-        return io.BytesIO(self.archive.read(self.members[name]))
-
-    def read(self, name: str, limit: int) -> bytes:
-        with self.archive.open(self.members[name]) as file:
-            return file.read(limit)
-
-
-@contextmanager
-def _open_source(source: Path, out: Path, report: Report) -> Iterator[_Entries]:
-    if source.is_dir():
-        if out.resolve() in (source.resolve(), *source.resolve().parents):
-            raise PrepareError(f"{out} is or holds the source, {source}: choose another folder to write to")
-        yield _FolderEntries(source, out.resolve(), report)
-    elif not source.is_file():
-        raise PrepareError(f"{source}: no such folder or zip file (seen from {Path.cwd()})")
-    else:
-        try:
-            archive = zipfile.ZipFile(source)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-            raise PrepareError(
-                f"{source} is not a whole zip file ({error}): download it again, or give an unpacked folder"
-            ) from error
-        with archive:
-            yield _ZipEntries(archive, report)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Lines that TensorFlow's C++ logs on every machine: greetings, and complaints that there is no GPU.
-LOG_LINE = re.compile(
+NOISE = re.compile(
     rb"WARNING: All log messages before absl::|[IWE]\d{4} |To enable the following instructions"
 )
 
@@ -37,7 +37,7 @@ def without_log_lines() -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stderr)
             log.seek(0)
-            os.write(2, b"".join(line for line in log if not LOG_LINE.match(line)))
+            os.write(2, b"".join(line for line in log if not NOISE.match(line)))
 
 
 _user_wants_log_lines = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from catdcgan.augment import diff_augment
-from catdcgan.errors import InputError
-from catdcgan.kernel_gradient import fast_kernel_gradients
+from catdcgan.diff_augment import augment_images
 from catdcgan.model import (
     discriminator,
     discriminator_loss,
@@ -20,12 +16,13 @@ from catdcgan.model import (
     model_inputs,
     network_step,
 )
-from catdcgan.sample import sampling_output
+from catdcgan.sampling import sampling_output
 from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import GPUS, tf
+from catdcgan.tf1.bfloat16 import check_bfloat16
+from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
 
 COUNTERS = ("global_step", "epoch", "epoch_step")  # steps done, epochs done, steps done in the current epoch
-CPU_INFO = Path("/proc/cpuinfo")  # Linux: names what the CPU has
 
 
 class TrainingGraph(NamedTuple):
@@ -119,7 +116,7 @@ def _augmentation(settings: Settings, step: tf.Variable) -> Callable[[tf.Tensor]
     def augment(images: tf.Tensor) -> tf.Tensor:
         if not settings.augment:
             return tf.identity(images)  # initial values depend on how many operations came before them
-        return diff_augment(images, settings.augment, tf.stack([settings.seed, 3 * step + next(uses)]))
+        return augment_images(images, settings.augment, tf.stack([settings.seed, 3 * step + next(uses)]))
 
     return augment
 
@@ -158,28 +155,3 @@ def _bfloat16_kernels() -> Iterator[None]:
 
     with tf.variable_scope(tf.get_variable_scope(), custom_getter=shortened):
         yield
-
-
-def check_bfloat16() -> None:
-    """Refuse a limit on oneDNN's instructions under which its first product in bfloat16 ends the process.
-
-    TensorFlow leaves that product to oneDNN if the CPU has AVX512 or AVX-NE-CONVERT, whatever the limit. What
-    the CPU has is known on Linux alone: elsewhere nothing is refused.
-
-    Raises:
-        InputError: there is such a limit; the message names the variable.
-    """
-    names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # oneDNN goes by the first that is set
-    name = next((name for name in names if os.environ.get(name)), None)
-    onednn_off = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false")
-    if not name or onednn_off or GPUS or not CPU_INFO.exists():
-        return
-    flags = set(CPU_INFO.read_text("utf-8").split())
-    limits = ["SSE41", "AVX", "AVX2", "AVX2_VNNI"]
-    if "avx_ne_convert" not in flags:
-        limits.append("AVX2_VNNI_2")
-    if os.environ[name].upper() in limits and flags & {"avx512f", "avx_ne_convert"}:
-        raise InputError(
-            f"{name}={os.environ[name]} keeps oneDNN from multiplying in bfloat16, as mixed precision does: "
-            f"unset {name}, or train without mixed precision"
-        )

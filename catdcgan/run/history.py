@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from catdcgan.trouble import TrainingError
-
-HISTORY_NAME = "history.jsonl"
+from catdcgan.errors import TrainingError
 
 # What a record holds of each step, and the names under which TensorBoard gets some of it.
 COLUMNS = ("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second")

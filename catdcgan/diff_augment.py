@@ -19,7 +19,7 @@ from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
 
-def diff_augment(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) -> tf.Tensor:
+def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) -> tf.Tensor:
     """Change each image at random, in a way that gradients flow through.
 
     ===========  ===========================================================================

@@ -1,0 +1,72 @@
+"""How a run begins or continues in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from catdcgan.files import remove_partial
+from catdcgan.run.checkpoint import restore_newest
+from catdcgan.run.checkpoint_files import find_start, tidy
+from catdcgan.run.folder import RunFolder
+from catdcgan.run.history import rewind_history
+from catdcgan.run.record import changed_options, record_start
+from catdcgan.run.schedule import Position
+from catdcgan.settings import Settings, to_record
+from catdcgan.tf1 import tf
+
+
+class TrainingData(NamedTuple):
+    """The pictures of a run, as `train` is given them."""
+
+    get_batches: Callable[..., Iterable[np.ndarray]]
+    shape: tuple[int, int, int, int]  # (images, s, s, c)
+    fingerprint: str | None
+
+
+def start_run(
+    sess: tf.Session,
+    counters: Sequence[tf.Variable],
+    sampling_variables: Mapping[str, tf.Variable],
+    settings: Settings,
+    data: TrainingData,
+    folder: RunFolder,
+    resume: bool,
+) -> Position:
+    """Restore the run to continue, if there is one, note the start in run.json, and tidy the folder.
+
+    Call it under the folder's lock, with a session whose variables are initialized.
+
+    Args:
+        sess: the session.
+        counters: the variables that hold a `Position`.
+        sampling_variables: the generator's variables, or their averages, by the article's names.
+        settings: of this start.
+        data: the pictures.
+        folder: of the run.
+        resume: whether there must be a run to continue, or must be none.
+
+    Returns:
+        Where the run is.
+
+    Raises:
+        CheckpointError: there is a run and should be none, or the reverse; or its checkpoint does not fit.
+        RunError: the run was started with other settings or pictures.
+        OSError: a file cannot be read or written.
+    """
+    facts = {"images": data.shape[0], "shape": data.shape[1:], "fingerprint": data.fingerprint}
+    if find_start(folder.models, resume):
+        changed_options(folder.record, to_record(settings), facts)
+        # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
+        substitutes: dict[str, str | None] = {counter.op.name: None for counter in counters}
+        substitutes |= {average.op.name: name for name, average in sampling_variables.items()}
+        restore_newest(sess, folder.models, tf.global_variables(), substitutes)
+    at = Position(*(int(count) for count in sess.run(counters)))
+    record_start(folder.record, at.step, to_record(settings), facts)
+    tidy(folder.models)
+    for place in {folder.images, folder.log}:
+        remove_partial(place)
+    rewind_history(folder.history, at.step)
+    return at

@@ -1,0 +1,32 @@
+"""The pictures that sum up a run: its losses, a strip, and an animation of its sample grids."""
+
+from __future__ import annotations
+
+from catdcgan.animation import save_animation
+from catdcgan.files import atomic_write
+from catdcgan.images import plot_losses, save_image, training_strip
+from catdcgan.run.folder import RunFolder
+from catdcgan.run.history import read_losses
+
+ANIMATION_FRAMES = 100  # at most; more make the file large and the animation long
+
+
+def summarize(folder: RunFolder, size: int) -> None:
+    """Plot the losses of a run so far; join its sample grids to an animation, and some of them to a strip.
+
+    Args:
+        folder: of the run.
+        size: side of a single picture in pixels.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    images = folder.images
+    losses = read_losses(folder.history)
+    samples = sorted(images.glob("step_*.png"))
+    if losses:
+        with atomic_write(images / "losses.png") as file:
+            plot_losses(losses).savefig(file)
+    if samples:
+        save_image(training_strip(samples, size), images / "training.png")
+        save_animation(samples[:: 1 + len(samples) // ANIMATION_FRAMES], images / "training.gif")

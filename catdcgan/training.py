@@ -1,0 +1,399 @@
+"""Training: the article's `train`, and the loop that it runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import count, islice
+from pathlib import Path
+from time import monotonic
+from typing import TextIO
+
+import numpy as np
+
+from catdcgan.data.dataset import epoch_batches, prefetch
+from catdcgan.errors import TrainingError
+from catdcgan.graph import TrainingGraph, training_graph
+from catdcgan.images import image_grid, save_image, show_image
+from catdcgan.latents import random_latents
+from catdcgan.run import checkpoint
+from catdcgan.run.checkpoint import name_last_checkpoint
+from catdcgan.run.checkpoint_files import NAME, find_start, latest, remove_old
+from catdcgan.run.events import event_writer, write_picture, write_scalars
+from catdcgan.run.folder import RunFolder, lock
+from catdcgan.run.history import checked_figures, read_losses, tagged
+from catdcgan.run.interrupts import finish_step_first
+from catdcgan.run.memory import refuse_beyond_memory
+from catdcgan.run.progress import Progress, Speed
+from catdcgan.run.schedule import Position, Schedule
+from catdcgan.run.start import TrainingData, start_run
+from catdcgan.run.watch import Watch
+from catdcgan.sampling import generate
+from catdcgan.screen import shown_if_possible
+from catdcgan.settings import IMAGE_MODES, Settings, settings_from
+from catdcgan.tf1 import GPUS, tf
+
+SAMPLE_COUNT = 25  # pictures in a sample grid: five by five, small enough to be looked at often
+STEP_STREAM = 1  # keeps the random numbers of the steps apart from those of the data's order
+EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to see, and small after days
+
+Evaluate = Callable[[np.ndarray], Mapping[str, float]]
+Feed = dict[tf.Tensor, np.ndarray | float]
+NOT_FINITE = "is no longer a finite number. Training has diverged: lower the learning rates, then resume"
+
+
+def train(
+    epoch_count: int | None,
+    batch_size: int,
+    z_dim: int,
+    learning_rate_D: float,
+    learning_rate_G: float,
+    beta1: float,
+    get_batches: Callable[..., Iterable[np.ndarray]],
+    data_shape: tuple[int, int, int, int],
+    data_image_mode: str,
+    alpha: float,
+    smooth: float = 0.1,
+    base_filters: int = 64,
+    seed: int = 0,
+    resume: bool = False,
+    model_dir: str | Path = "models",
+    image_dir: str | Path = "images",
+    step_count: int | None = None,
+    save_every_epochs: int = 5,
+    sample_every_steps: int = 10,
+    show_every_epochs: int = 15,
+    keep_checkpoints: int = 5,
+    flip: bool = False,
+    average_decay: float = 0.0,
+    augment: Sequence[str] = (),
+    z_distribution: str = "uniform",
+    save_every_minutes: float = 0,
+    evaluate: Callable[[np.ndarray], Mapping[str, float]] | None = None,
+    log_dir: str | Path | None = None,
+    event_files: bool = False,
+    data_fingerprint: str | None = None,
+    quiet: bool = False,
+    xla: bool = False,
+    mixed_precision: bool = False,
+    decay_part: float = 0.0,
+    data_source: str | None = None,
+) -> tuple[list[tuple[float, float]], list[Path]]:
+    """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
+
+    Writes ``model_dir/model.ckpt`` (the generator), ``model_dir/model.ckpt-STEP`` (all that resuming needs),
+    ``image_dir/step_STEP.png`` (grids of the same latents throughout the run, from step 0 on), and in
+    `log_dir` ``history.jsonl`` (losses) and ``run.json`` (settings, data, versions, starts).
+
+    The same seed gives the same bits on the same CPU with the same number of cores, however often the run is
+    stopped and resumed. Ctrl-C, SIGTERM and SIGHUP (a dropped connection) finish the step and save before
+    they take effect; what the program was started to ignore, as under ``nohup``, stays ignored. After
+    anything worse, such as ``kill -9`` or a power cut, resuming continues from the last checkpoint, or with a
+    warning from the one before if that is damaged.
+
+    Args:
+        epoch_count: passes over the data in total, those before a resume included; None for no limit, which
+            needs a `step_count`.
+        batch_size: images in a step.
+        z_dim: length of a latent.
+        learning_rate_D: the discriminator's learning rate.
+        learning_rate_G: the generator's learning rate.
+        beta1: Adam's decay of the first moment.
+        get_batches: ``get_batches(batch_size)`` gives the batches (n, s, s, c) of one epoch, float32 in
+            [-1, 1] or uint8 from 0 to 255. If it also takes an ``epoch``, as `Dataset.get_batches` does, it
+            gets the epoch's number (from 0), so that a resumed run sees the batches that it would have seen.
+            A thread takes each batch while the step before runs.
+        data_shape: (images, s, s, c).
+        data_image_mode: "RGB" or "L".
+        alpha: slope of the leaky ReLU below zero.
+        smooth: how far the label of real images stays below 1.
+        base_filters: width of both networks.
+        seed: of initial values, latents and flips.
+        resume: continue the run in `model_dir` where it was saved; False starts anew.
+        model_dir: folder of checkpoints.
+        image_dir: folder of sample grids.
+        step_count: stop after this many steps in total, if the epochs have not ended before.
+        save_every_epochs: epochs between checkpoints; 0 for none but those at the start and at the end.
+        sample_every_steps: steps between sample grids; 0 for none. The last step gets one too.
+        show_every_epochs: epochs between grids shown on the screen; 0 for none.
+        keep_checkpoints: how many of the numbered checkpoints are kept; the oldest go.
+        flip: mirror each real image, left to right, with probability 1/2.
+        average_decay: above 0, such as 0.999, pictures and ``model.ckpt`` come from an exponential moving
+            average of the generator (Yazici et al. 2018, arXiv:1806.04498), which is steadier.
+        augment: `augment_images` policies, such as ("color", "translation", "cutout"): real and generated
+            images are changed alike before they are judged, for when photos are few.
+        z_distribution: of the latents: "uniform" in [-1, 1], or the standard "normal".
+        save_every_minutes: minutes between checkpoints, besides those of the epochs; 0 for none.
+        evaluate: called with the pictures of the grids of every `sample_every_steps`, uint8 (25, s, s, c).
+            The figures that it returns, real numbers by name, go into the history; the history's own names
+            are refused. It runs outside the graph and changes nothing.
+        log_dir: folder of the history, settings and event files; `model_dir` by default.
+        event_files: write TensorBoard's event files into `log_dir`: losses, speed, sample grids, the graph.
+        data_fingerprint: tells these images from others, as `Dataset.fingerprint` does.
+        quiet: show no progress.
+        xla: compile the step with XLA, which takes a minute or more at the start.
+        mixed_precision: multiply in bfloat16, which a GPU from 2020 on does faster than float32.
+        decay_part: over this last part of the run, such as 0.3, both learning rates fall to 0 in a straight
+            line, so that the average no longer chases weights that still jump; 0 for constant rates.
+        data_source: where the images come from, such as the path of their folder, for ``run.json``.
+
+    Returns:
+        ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.
+
+    Raises:
+        CheckpointError: `model_dir` holds a run though `resume` is False, or none though it is True, or the
+            run's checkpoint does not fit or cannot be read.
+        RunError: another program trains in `model_dir`, or the run was started with other settings.
+        InputError: `mixed_precision` cannot work, as ONEDNN_MAX_CPU_ISA keeps oneDNN from bfloat16.
+        TrainingError: a loss or a weight is no longer finite, a file cannot be written, the folder was moved
+            or removed, memory is too small, `get_batches` gives no image in an epoch, or `evaluate` gives
+            something that is no figure. The last good checkpoint stays.
+        ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; an unknown
+            `augment` or `z_distribution`; or neither `epoch_count` nor `step_count`.
+        KeyboardInterrupt: after Ctrl-C, once everything is saved.
+    """
+    arguments = locals()
+    _, height, width, _ = data_shape
+    if height != width:
+        raise ValueError(f"training needs square images, not {height} x {width}")
+    settings = settings_from(arguments | {"image_size": height, "image_mode": data_image_mode})
+    data = TrainingData(get_batches, data_shape, data_fingerprint)
+    folder = RunFolder(Path(model_dir), Path(image_dir), Path(log_dir or model_dir))
+    return run_training(settings, data, folder, resume, show_every_epochs, evaluate, event_files, quiet)
+
+
+def run_training(
+    settings: Settings,
+    data: TrainingData,
+    folder: RunFolder,
+    resume: bool = False,
+    show_every_epochs: int = 0,
+    evaluate: Evaluate | None = None,
+    event_files: bool = False,
+    quiet: bool = False,
+) -> tuple[list[tuple[float, float]], list[Path]]:
+    """Do what `train` promises, which says what the arguments mean.
+
+    The graph is built before the lock is taken, because that takes seconds. What is true only under the lock
+    is therefore asked again there.
+    """
+    if settings.epoch_count is None and settings.step_count is None:
+        raise ValueError("training would never end: give epoch_count or step_count")
+    random_latents(0, settings.z_dim, 0, settings.z_distribution)  # raises for an unknown distribution
+    find_start(folder.models, resume)  # a wrong folder is refused before anything is made in it
+    if not GPUS:
+        refuse_beyond_memory(settings, data.shape[0])
+    with tf.Graph().as_default() as graph:
+        net = training_graph(settings)
+        # The run decides which checkpoints stay, so neither saver deletes any (max_to_keep=0).
+        training_saver = tf.train.Saver(tf.global_variables(), max_to_keep=0)
+        generator_saver = tf.train.Saver(net.sampling_variables, max_to_keep=0)
+        initialize = tf.global_variables_initializer()
+        graph.finalize()  # from here on, an operation added by mistake is an error and not a leak
+        with (
+            lock(folder.models),
+            name_last_checkpoint(folder.models),
+            tf.Session() as sess,
+            finish_step_first() as interrupts,
+        ):
+            sess.run(initialize)
+            at = start_run(sess, net.counters, net.sampling_variables, settings, data, folder, resume)
+            schedule = Schedule(settings, data.shape[0], at)
+            with (
+                folder.history.open("a", buffering=1) as records,  # buffering=1: a line is written whole
+                event_writer(folder.log, at.step, graph) if event_files else nullcontext() as events,
+                Progress(schedule.images_done, schedule.images_end, quiet) as progress,
+            ):
+                training = Training(
+                    settings=settings,
+                    data=data,
+                    folder=folder,
+                    net=net,
+                    training_saver=training_saver,
+                    generator_saver=generator_saver,
+                    sess=sess,
+                    at=at,
+                    schedule=schedule,
+                    records=records,
+                    events=events,
+                    progress=progress,
+                    evaluate=evaluate,
+                    show_every_epochs=show_every_epochs,
+                )
+                training.loop(interrupts)
+            if interrupts:
+                with shown_if_possible(sys.stdout):
+                    print(
+                        f"Interrupted after step {training.at.step}. Saved in {folder.models}: resuming goes "
+                        "on from there."
+                    )
+    return read_losses(folder.history), training.samples
+
+
+@dataclass(kw_only=True)
+class Training:
+    """A run under way: its graph and session, where it is, and what is done at each step."""
+
+    settings: Settings
+    data: TrainingData
+    folder: RunFolder
+    net: TrainingGraph
+    training_saver: tf.train.Saver  # of all that resuming needs
+    generator_saver: tf.train.Saver  # of the variables to sample with, under the article's names
+    sess: tf.Session
+    at: Position
+    schedule: Schedule
+    records: TextIO  # the history
+    events: tf.io.TFRecordWriter | None
+    progress: Progress
+    evaluate: Evaluate | None
+    show_every_epochs: int
+    samples: list[Path] = field(default_factory=list)  # files of the sample grids
+
+    def __post_init__(self) -> None:
+        """Begin to watch and to measure."""
+        self.watch = Watch(self.settings.smooth)
+        self.speed = Speed()
+        self.saved_at = monotonic()
+
+    def loop(self, interrupts: Collection[int]) -> None:
+        """Train until the run is over or a signal has arrived, which `interrupts` then holds."""
+        self.begin()
+        while not self.is_over and not interrupts:
+            for batch, feed in prefetch(self.feeds()):
+                record = self.take_step(feed)
+                self.look(record, batch)
+                self.note(record, len(batch))
+                if interrupts or self.is_over:
+                    break
+                if monotonic() >= self.save_due:
+                    self.save()
+            else:
+                self.end_epoch()
+        self.save()
+        self.draw_last_grid()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs or steps are done."""
+        return self.schedule.is_over(self.at)
+
+    @property
+    def save_due(self) -> float:
+        """When the next checkpoint is due by the clock, in the seconds of `monotonic`."""
+        return self.saved_at + (60 * self.settings.save_every_minutes or math.inf)
+
+    def begin(self) -> None:
+        """Save and draw what training starts with; of a resumed run, know the grids there are."""
+        if latest(self.folder.models):
+            self.samples = self.folder.grids(self.at.step)
+        else:
+            self.save()  # a folder that cannot be written to is found out now, not in an hour
+        if self.settings.sample_every_steps and not self.samples:
+            self.draw_grid()
+        self.saved_at = monotonic()
+
+    def feeds(self) -> Iterator[tuple[np.ndarray, Feed]]:
+        """What is left of the epoch: each batch, and what a session is fed for the step on it."""
+        batches = epoch_batches(self.data.get_batches, self.settings.batch_size, self.at.epoch)
+        return map(self.feed, count(self.at.step), islice(batches, self.at.epoch_step, None))
+
+    def feed(self, step: int, batch: np.ndarray) -> tuple[np.ndarray, Feed]:
+        """A batch as the step after `step` steps sees it, and what the session is fed."""
+        settings, net = self.settings, self.net
+        # A step's random numbers depend on nothing that came before: it can be taken again.
+        random = np.random.default_rng((settings.seed, STEP_STREAM, step))
+        z = random_latents(len(batch), settings.z_dim, random, settings.z_distribution)
+        if settings.flip:
+            mirrored = random.random((len(batch), 1, 1, 1)) < 0.5
+            batch = np.where(mirrored, batch[:, :, ::-1], batch)
+        factor = self.schedule.learning_rate_factor(step)
+        rates = {net.lr_D: factor * settings.learning_rate_D, net.lr_G: factor * settings.learning_rate_G}
+        pixels = net.pixels if batch.dtype == np.uint8 else net.input_real
+        return batch, {pixels: batch, net.input_z: z, **rates}
+
+    def take_step(self, feed: Feed) -> dict[str, float]:
+        """Train both networks on a batch, and return the step's record."""
+        metrics, _ = self.sess.run([self.net.metrics, self.net.step], feed)
+        losses = {name: float(value) for name, value in metrics.items()}
+        if not math.isfinite(losses["d_loss"] + losses["g_loss"]):
+            raise TrainingError(f"in step {self.at.step + 1} a loss {NOT_FINITE}")
+        self.at.step += 1
+        self.at.epoch_step += 1
+        return {"step": self.at.step, "epoch": self.at.epoch + 1, **losses}
+
+    def look(self, record: dict[str, float], batch: np.ndarray) -> None:
+        """Watch the losses, and every so many steps the pictures; add the user's figures to the record."""
+        self.watch.check_losses(self.at.step, record["d_loss"])
+        every = self.settings.sample_every_steps
+        if every and self.at.step % every == 0:
+            images = self.draw_grid()
+            self.watch.check_images(self.at.step, images, batch)
+            if self.evaluate:
+                record |= checked_figures(self.at.step, self.evaluate(images))
+
+    def note(self, record: dict[str, float], images: int) -> None:
+        """Show how training gets on, and write the record of a step."""
+        record["images_per_second"] = round(self.speed.count(images), 1)
+        epochs = "" if self.settings.epoch_count is None else f"/{self.settings.epoch_count}"
+        text = f"epoch {record['epoch']}{epochs}, step {record['step']}: "
+        text += f"D {record['d_loss']:.3f}, G {record['g_loss']:.3f}"
+        to_save = self.schedule.images_to_save(self.at) * self.speed.seconds_per_image
+        to_save = min(to_save, self.save_due - monotonic())
+        self.progress.update(images, text, self.speed.seconds_per_image, to_save)
+        self.records.write(json.dumps(record) + "\n")
+        if self.events and self.at.step % EVENT_STEPS == 0:
+            write_scalars(self.events, self.at.step, tagged(record))
+
+    def end_epoch(self) -> None:
+        """Count an epoch, and save and show what is due after it."""
+        self.at.epoch, self.at.epoch_step = self.at.epoch + 1, 0
+        if self.schedule.saves_after_epoch(self.at.epoch):
+            self.save()
+        if self.show_every_epochs and self.at.epoch % self.show_every_epochs == 0:
+            show_image(image_grid(self.generate(), self.settings.image_mode))
+
+    def save(self) -> None:
+        """Write both checkpoints of this step, and delete the oldest.
+
+        Raises:
+            TrainingError: a weight is no longer finite, or the folder was moved or removed.
+            OSError: they cannot be written.
+        """
+        if not self.sess.run(self.net.all_finite):
+            raise TrainingError(f"after step {self.at.step} a weight {NOT_FINITE}")
+        self.folder.refuse_if_moved(self.records)
+        os.fsync(self.records.fileno())  # no checkpoint is ahead of the history, even in a power cut
+        counts = (self.at.step, self.at.epoch, self.at.epoch_step)
+        checkpoint.set_variables(self.sess, zip(self.net.counters, counts, strict=True))
+        checkpoint.save(self.sess, self.training_saver, self.folder.models / f"{NAME}-{self.at.step}")
+        checkpoint.save(self.sess, self.generator_saver, self.folder.models / NAME)
+        remove_old(self.folder.models, self.settings.keep_checkpoints)
+        self.saved_at = monotonic()
+
+    def draw_grid(self) -> np.ndarray:
+        """Write a grid of the run's latents as they look now, and return its pictures (25, s, s, c)."""
+        self.folder.refuse_if_moved(self.records)
+        file, images = self.folder.grid(self.at.step), self.generate()
+        save_image(image_grid(images, self.settings.image_mode), file)
+        self.samples.append(file)
+        if self.events:
+            write_picture(self.events, self.at.step, "samples", file)
+        return images
+
+    def draw_last_grid(self) -> None:
+        """Draw the last step if it is not drawn yet: after saving, so that every grid is of a kept step."""
+        if self.settings.sample_every_steps and self.samples[-1] != self.folder.grid(self.at.step):
+            self.draw_grid()
+
+    def generate(self) -> np.ndarray:
+        """The pictures of the run's latents, uint8 (25, s, s, c): the same latents from step 0 on."""
+        z = random_latents(
+            SAMPLE_COUNT, self.settings.z_dim, self.settings.seed, self.settings.z_distribution
+        )
+        return generate(self.sess, self.net.input_z, z, IMAGE_MODES[self.settings.image_mode])
