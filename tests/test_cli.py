@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import os
@@ -17,15 +16,17 @@ from collections.abc import Iterator
 from dataclasses import fields
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from catdcgan import __version__, draw_cats, random_latents, read_losses, sample
+from catdcgan import __version__, draw_cats, random_latents, read_losses, sample, train
 from catdcgan.cli import main
 from catdcgan.images import image_grid
+from catdcgan.run.folder import RunFolder, folder_of
+from catdcgan.run.start import TrainingData
 from catdcgan.settings import RECIPES, Settings
 
 REPOSITORY = Path(__file__).parents[1]
@@ -210,19 +211,19 @@ def test_ctrl_c_before_training_has_begun_is_an_interruption_and_no_error(
     def train(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.training"), "train", train)
+    monkeypatch.setattr("catdcgan.training.run_training", train)
     assert main(["train", "--data=drawn", f"--out={tmp_path}", "--quiet", *TINY]) == 130
     assert capsys.readouterr().err == "catdcgan: interrupted\n"
 
 
-def test_a_recipe_sets_what_the_command_does_not(settings: dict[str, Any], tmp_path: Path) -> None:
-    arguments = ["train", "--data=drawn", f"--out={tmp_path}", "--drawn-count=2", "--recipe=better"]
-    assert main([*arguments, "--batch-size=7"]) == 0
-    expected = RECIPES["better"] | {"batch_size": 7, "learning_rate_G": 2e-4}
-    assert expected["epoch_count"] is None, "few pictures do not end it before its steps"
-    assert {name: settings[name] for name in expected} == expected
+def test_a_recipe_sets_what_the_command_does_not(given: list[Given], tmp_path: Path) -> None:
+    arguments = ["train", "--data=drawn", "--drawn-count=2", "--recipe=better"]
+    assert main([*arguments, f"--out={tmp_path / 'one'}", "--batch-size=7"]) == 0
+    expected: Any = RECIPES["better"] | {"batch_size": 7, "data_source": "drawn"}
+    assert given[0].settings == Settings(**expected)
+    assert given[0].settings.epoch_count is None, "few pictures do not end it before its steps"
     assert main([*arguments, f"--out={tmp_path / 'other'}", "--epochs=3"]) == 0
-    assert (settings["epoch_count"], settings["step_count"]) == (3, 9000)
+    assert (given[1].settings.epoch_count, given[1].settings.step_count) == (3, 9000)
 
 
 @pytest.mark.filterwarnings("default:--recipe is for a new run")
@@ -258,29 +259,34 @@ def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_th
     assert main([*resume, f"--data={'drawn' if data == 'drawn' else tmp_path / 'moved'}"]) == 0
 
 
+class Given(NamedTuple):
+    """What the command line would have trained with."""
+
+    settings: Settings
+    data: TrainingData
+    folder: RunFolder
+    resume: bool
+    others: dict[str, Any]
+
+
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the command line would have called train with: the call is not made."""
-    module = importlib.import_module("catdcgan.training")
-    signature = inspect.signature(module.train)
-    given: dict[str, Any] = {}
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Given]:
+    """What each command would have trained with: nothing is trained."""
+    calls: list[Given] = []
 
-    def train(**named: Any) -> tuple[list[tuple[float, float]], list[Path]]:
-        arguments = signature.bind(**named)
-        arguments.apply_defaults()
-        given.update(arguments.arguments)
-        named["log_dir"].mkdir(exist_ok=True)
-        (named["log_dir"] / "history.jsonl").write_text('{"step": 1, "d_loss": 1.0, "g_loss": 1.0}\n')
-        grid = named["image_dir"] / "step_0000000.png"
-        grid.parent.mkdir(parents=True)
-        Image.new("RGB", given["data_shape"][1:3]).save(grid)
-        return [(1.0, 1.0)], [grid]
+    def run_training(*arguments: Any, **others: Any) -> tuple[list[tuple[float, float]], list[Path]]:
+        calls.append(Given(*arguments, others))
+        folder, size = calls[-1].folder, calls[-1].settings.image_size
+        folder.images.mkdir(parents=True)
+        folder.history.write_text('{"step": 1, "d_loss": 1.0, "g_loss": 1.0}\n')
+        Image.new("RGB", (size, size)).save(folder.grid(0))
+        return [(1.0, 1.0)], [folder.grid(0)]
 
-    monkeypatch.setattr(module, "train", train)
-    return given
+    monkeypatch.setattr("catdcgan.training.run_training", run_training)
+    return calls
 
 
-def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -> None:
     options = "--resume --epochs=3 --steps=7 --batch-size=9 --base-filters=5 --size=48 --mode=L --z-dim=11"
     options += " --learning-rate-D=0.001 --learning-rate-G=0.002 --beta1=0.3 --alpha=0.4 --smooth=0.25 --flip"
     options += " --average-decay=0.9 --seed=6 --save-every-epochs=8 --sample-every-steps=12 --drawn-count=4"
@@ -289,68 +295,55 @@ def test_every_option_reaches_the_training(settings: dict[str, Any], tmp_path: P
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.ckpt.index").touch()  # something to resume
     assert main(["train", "--data=drawn", f"--out={tmp_path}", *options.split()]) == 0
-    get_batches = settings.pop("get_batches")
+    settings, data, folder, resume, others = given[0]
+    assert settings == Settings(
+        data_source="drawn",
+        epoch_count=3,
+        step_count=7,
+        batch_size=9,
+        base_filters=5,
+        image_size=48,
+        image_mode="L",
+        z_dim=11,
+        learning_rate_D=0.001,
+        learning_rate_G=0.002,
+        beta1=0.3,
+        alpha=0.4,
+        smooth=0.25,
+        flip=True,
+        average_decay=0.9,
+        seed=6,
+        save_every_epochs=8,
+        sample_every_steps=12,
+        augment=("cutout", "color"),
+        z_distribution="normal",
+        save_every_minutes=3,
+        keep_checkpoints=2,
+        xla=True,
+        mixed_precision=True,
+        decay_part=0.2,
+    )
+    assert not [f.name for f in fields(Settings) if getattr(settings, f.name) == f.default], "left out above"
+    assert folder == folder_of(tmp_path)
+    assert (resume, others) == (True, {"event_files": True, "quiet": True})
+    get_batches: Any = data.get_batches
     dataset = get_batches.func.__self__
     assert next(get_batches(1)).dtype == np.uint8  # the graph scales
     assert np.array_equal(dataset.images, draw_cats(4, 48, seed=6, mode="L"))
-    assert dataset.seed == 6
-    assert settings == {
-        "epoch_count": 3,
-        "batch_size": 9,
-        "z_dim": 11,
-        "learning_rate_D": 0.001,
-        "learning_rate_G": 0.002,
-        "beta1": 0.3,
-        "data_shape": (4, 48, 48, 1),
-        "data_image_mode": "L",
-        "alpha": 0.4,
-        "smooth": 0.25,
-        "base_filters": 5,
-        "seed": 6,
-        "resume": True,
-        "model_dir": tmp_path / "models",
-        "image_dir": tmp_path / "images",
-        "step_count": 7,
-        "save_every_epochs": 8,
-        "sample_every_steps": 12,
-        "show_every_epochs": 0,  # a command shows no windows
-        "keep_checkpoints": 2,
-        "flip": True,
-        "average_decay": 0.9,
-        "augment": ("cutout", "color"),
-        "z_distribution": "normal",
-        "save_every_minutes": 3.0,
-        "evaluate": None,
-        "log_dir": tmp_path,
-        "event_files": True,
-        "data_fingerprint": dataset.fingerprint(),
-        "quiet": True,
-        "xla": True,
-        "mixed_precision": True,
-        "decay_part": 0.2,
-        "data_source": "drawn",
-    }
+    assert (dataset.seed, data.shape, data.fingerprint) == (6, (4, 48, 48, 1), dataset.fingerprint())
 
 
-def test_the_defaults_are_those_of_the_article(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_the_defaults_are_those_of_the_article(given: list[Given], tmp_path: Path) -> None:
     assert main(["train", "--data=drawn", f"--out={tmp_path}", "--drawn-count=2"]) == 0
-    article = {
-        "epoch_count": 215,
-        "batch_size": 64,
-        "z_dim": 100,
-        "learning_rate_D": 5e-5,
-        "learning_rate_G": 2e-4,
-        "beta1": 0.5,
-        "alpha": 0.2,
-        "smooth": 0.1,
-        "base_filters": 64,
-        "data_shape": (2, 128, 128, 3),
-        "data_image_mode": "RGB",
-        "save_every_epochs": 5,
-        "step_count": None,
-        "resume": False,
-    }
-    assert {name: settings[name] for name in article} == article
+    ours = {"save_every_minutes": 10, "sample_every_steps": 100, "data_source": "drawn"}
+    assert given[0].settings == Settings(**ours)  # type: ignore[arg-type]
+    article = inspect.signature(train).parameters
+    defaults = {f.name: f.default for f in fields(Settings) if f.name in article and f.name not in ours}
+    with_default = {n: p.default for n, p in article.items() if p.default is not p.empty and n in defaults}
+    assert {name: defaults[name] for name in with_default} == with_default
+    assert defaults == defaults | {"epoch_count": 215, "batch_size": 64, "z_dim": 100, "alpha": 0.2}
+    assert defaults == defaults | {"learning_rate_D": 5e-5, "learning_rate_G": 2e-4, "beta1": 0.5}
+    assert (given[0].data.shape, given[0].resume) == ((2, 128, 128, 3), False)
 
 
 # sample
@@ -394,7 +387,7 @@ def test_sample_draws_in_the_range_and_with_the_slope_that_the_model_was_trained
         given.append((pixel_range, alpha))
         yield from np.zeros((len(z), 32, 32, 3), np.uint8)
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "sample_one_by_one", draw)
+    monkeypatch.setattr("catdcgan.sampling.sample_one_by_one", draw)
     checkpoint, out = trained / "models" / "model.ckpt", tmp_path / "cats.png"
     assert main(["sample", f"--checkpoint={checkpoint}", "--count=1", f"--out={out}", *option]) == 0
     assert given == [(pixel_range, alpha)]
@@ -410,7 +403,7 @@ def test_sample_writes_single_pictures_as_they_come_so_that_memory_holds_few(
             assert len(list(out.glob("*"))) == number
             yield np.zeros((32, 32, 3), np.uint8)
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "sample_one_by_one", draw)
+    monkeypatch.setattr("catdcgan.sampling.sample_one_by_one", draw)
     checkpoint = trained / "models" / "model.ckpt"
     assert main(["sample", f"--checkpoint={checkpoint}", "--count=99", f"--out={out}"]) == 0
     assert len(list(out.iterdir())) == 99
@@ -439,7 +432,7 @@ def latents(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
         for number in range(len(z)):
             yield np.full((32, 32, 3), 20 * number, np.uint8)
 
-    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "sample_one_by_one", draw)
+    monkeypatch.setattr("catdcgan.sampling.sample_one_by_one", draw)
     return given
 
 

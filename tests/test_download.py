@@ -14,12 +14,13 @@ import subprocess
 import sys
 import threading
 import time
-import types
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.error import HTTPError
 from urllib.request import Request
 
@@ -28,7 +29,7 @@ import pytest
 from catdcgan.data.download import download_photos
 from catdcgan.errors import DownloadError
 
-module = importlib.import_module("catdcgan.data.dataset.download")  # `catdcgan.download` may be the function
+module = importlib.import_module("catdcgan.data.download")  # `catdcgan.download` may be the function
 
 
 def make_zip(seed: int, size: int = 900_000) -> bytes:
@@ -96,8 +97,9 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.folder = folder  # where the tests download to
         self.answers: list[Answer] = []
         self.requests: list[tuple[str, str | None, str | None]] = []  # path, Range, If-Range
         self.stalled = threading.Event()
@@ -124,8 +126,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -145,40 +147,37 @@ def names(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()}
 
 
-def interrupted(server: Server, folder: Path, *answers: Answer) -> Path:
+def interrupted(server: Server, *answers: Answer) -> Path:
     """Let a first call end with half of the zip and return that part; the answers are for the next call."""
     server.answers = [Answer(cut=HALF), Answer(b"", 503), *answers]
-    with pytest.raises(DownloadError, match="503"):
-        download_photos(server.url, folder / "cats.zip", progress=False)
-    part = folder / "cats.zip.part"
+    fails("503", server.url, server.folder)
+    assert names(server.folder) == {"cats.zip.part", "cats.zip.part.json"}  # not its name yet
+    part = server.folder / "cats.zip.part"
     assert part.read_bytes() == ZIP[:HALF]
     return part
 
 
-def fails(message: str, url: str, out: Path, sha256: str | None = None) -> str:
+def fails(message: str, url: str | None, out: Path, sha256: str | None = None) -> str:
     """The message of the DownloadError that this download must end in; it must match the pattern."""
     with pytest.raises(DownloadError, match=message) as caught:
         download_photos(url, out, sha256, progress=False)
     return str(caught.value)
 
 
+def arrives(url: str, out: Path, sha256: str | None = SUM) -> None:
+    """This download must end in the whole zip and nothing else in its folder."""
+    file = download_photos(url, out, sha256, progress=False)
+    assert file.read_bytes() == ZIP
+    assert names(file.parent) == {file.name}
+
+
 # --- the file, whole and under its name --------------------------------------------------------------------
-
-
-def test_one_request_brings_the_file_and_leaves_nothing_else_beside_it(
-    server: Server, tmp_path: Path
-) -> None:
+def test_one_request_brings_the_file_and_leaves_nothing_else_beside_it(server: Server) -> None:
     server.answers = [Answer()]
-    out = tmp_path / "new" / "folder" / "photos.zip"
-    assert download_photos(server.url, out, SUM.upper(), progress=False) == out
-    assert out.read_bytes() == ZIP
+    out = server.folder / "new" / "folder" / "photos.zip"
+    arrives(server.url, out, SUM.upper())
     assert names(out.parent) == {"photos.zip"}
     assert server.requests == [("/data/cats.zip", None, None)]
-
-
-def test_until_it_is_whole_the_file_does_not_have_its_name(server: Server, tmp_path: Path) -> None:
-    interrupted(server, tmp_path)
-    assert names(tmp_path) == {"cats.zip.part", "cats.zip.part.json"}
 
 
 @pytest.mark.parametrize(
@@ -189,9 +188,9 @@ def test_until_it_is_whole_the_file_does_not_have_its_name(server: Server, tmp_p
         pytest.param(Answer(length=False, headers={"Content-Length": "many"}), id="length that is no number"),
     ],
 )
-def test_a_file_of_unknown_length_arrives_whole(server: Server, tmp_path: Path, answer: Answer) -> None:
+def test_a_file_of_unknown_length_arrives_whole(server: Server, answer: Answer) -> None:
     server.answers = [answer]
-    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
+    arrives(server.url, server.folder)
     assert len(server.requests) == 1
 
 
@@ -215,232 +214,177 @@ def test_a_file_of_unknown_length_arrives_whole(server: Server, tmp_path: Path, 
     ],
 )
 def test_a_url_cannot_choose_a_name_outside_the_folder_or_one_that_a_disk_refuses(
-    server: Server, tmp_path: Path, path: str, name: str
+    server: Server, path: str, name: str
 ) -> None:
     server.answers = [Answer()]
-    folder = tmp_path / "folder"
+    folder = server.folder / "all.zip"  # a folder whatever it is called, once it is there
+    folder.mkdir()
     assert download_photos(server.root + path, folder, progress=False) == folder / name
-    assert (names(tmp_path), names(folder)) == ({"folder"}, {name})
+    assert (names(server.folder), names(folder)) == ({"all.zip"}, {name})
 
 
-def test_a_folder_called_zip_is_still_a_folder(server: Server, tmp_path: Path) -> None:
+def test_spaces_and_accents_in_a_url_are_sent_as_http_wants_them(server: Server) -> None:
     server.answers = [Answer()]
-    (tmp_path / "all.zip").mkdir()
-    assert (
-        download_photos(server.url, tmp_path / "all.zip", progress=False) == tmp_path / "all.zip" / "cats.zip"
-    )
-
-
-def test_spaces_and_accents_in_a_url_are_sent_as_http_wants_them(server: Server, tmp_path: Path) -> None:
-    server.answers = [Answer()]
-    download_photos(f"{server.root}/my é%20cats.zip", tmp_path, progress=False)
+    download_photos(f"{server.root}/my é%20cats.zip", server.folder, progress=False)
     assert server.requests[0][0] == "/my%20%C3%A9%20cats.zip"
 
 
-def test_a_finished_file_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "cats.zip").write_bytes(OTHER_ZIP)
-    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == OTHER_ZIP
-    assert server.requests == []
-
-
-@pytest.mark.parametrize(
-    ("content", "sha256", "message"), [(OTHER_ZIP, SUM, SUM), (b"my diary", None, "no whole zip.*my diary")]
-)
-def test_a_file_that_was_there_and_is_another_is_named_and_not_deleted(
-    server: Server, tmp_path: Path, content: bytes, sha256: str | None, message: str
+def test_a_file_that_is_there_is_not_downloaded_again_nor_deleted_if_it_is_another(
+    server: Server,
 ) -> None:
-    file = tmp_path / "cats.zip"
-    file.write_bytes(content)
-    fails(message + ".*there already; move it away", server.url, tmp_path, sha256)
-    assert file.read_bytes() == content
+    file = server.folder / "cats.zip"
+    file.write_bytes(OTHER_ZIP)
+    assert download_photos(server.url, server.folder, progress=False) == file
+    fails(f"{SUM}.*there already; move it away", server.url, server.folder, SUM)
+    assert file.read_bytes() == OTHER_ZIP
+    file.write_bytes(b"my diary")
+    fails("no whole zip.*my diary.*there already; move it away", server.url, server.folder)
+    assert file.read_bytes() == b"my diary"
     assert server.requests == []
 
 
 def test_the_bar_counts_all_bytes_and_no_bar_is_shown_without_progress(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers = [Answer(cut=HALF), Answer(), Answer()]
-    download_photos(server.url, tmp_path / "a.zip")
+    download_photos(server.url, server.folder / "a.zip")
     assert re.search(r"a\.zip: 100%.* 900k/900k \[", capsys.readouterr().err)
-    download_photos(server.url, tmp_path / "b.zip", progress=False)
+    download_photos(server.url, server.folder / "b.zip", progress=False)
     assert capsys.readouterr() == ("", "")
 
 
 # --- going on after an interruption ------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("fault", ["hang up", "reset", "stall"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_connection_dropped_in_the_middle_is_taken_up_where_it_stopped(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, chunked: bool
+    server: Server, monkeypatch: pytest.MonkeyPatch, fault: str, chunked: bool
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT", 0.4)
     server.answers = [Answer(cut=HALF, fault=fault, chunked=chunked), Answer()]
     start = time.monotonic()
-    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+    arrives(server.url, server.folder)
     assert time.monotonic() - start < 4  # a stall lasts 5 s
     assert server.requests[1:] == [("/data/cats.zip", f"bytes={HALF}-", '"one"')]
-    assert names(tmp_path) == {"cats.zip"}
 
 
-def test_a_connection_dropped_again_and_again_ends_in_one_error_and_the_next_run_goes_on(
-    server: Server, tmp_path: Path
-) -> None:
-    server.answers = [Answer(cut=100_000)] * module.TRIES
-    message = fails("broke 5 times", server.url, tmp_path)
-    assert re.search(
-        r"broke 5 times.* 500kB of 900kB are kept in .*cats\.zip\.part; run this again to go on", message
-    )
-    assert len(server.requests) == module.TRIES
-    server.answers.append(Answer())
-    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
-    assert server.ranges() == [None, *(f"bytes={n}00000-" for n in (1, 2, 3, 4, 5))]
-
-
-def test_retries_wait_longer_each_time_so_that_a_busy_server_is_not_hammered(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_connection_dropped_again_and_again_is_tried_ever_later_and_the_next_run_goes_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(module, "PAUSE", 1.0)
     monkeypatch.setattr(time, "sleep", waits.append)
-    server.answers = [Answer(cut=1000)] * module.TRIES
-    fails("broke", server.url, tmp_path)
-    assert waits == [1, 2, 4, 8]
-
-
-def test_a_server_without_ranges_sends_all_again_and_nothing_is_joined_to_the_old_half(
-    server: Server, tmp_path: Path
-) -> None:
-    interrupted(server, tmp_path, Answer(ranges=False))
-    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
-    assert server.ranges()[2:] == [f"bytes={HALF}-"]
+    server.answers = [Answer(cut=100_000)] * module.TRIES
+    kept = r"500kB of 900kB are kept in .*cats\.zip\.part; run this again to go on"
+    fails(f"broke 5 times.* {kept}", server.url, server.folder)
+    assert waits == [1, 2, 4, 8]  # so that a busy server is not hammered
+    server.answers.append(Answer())
+    arrives(server.url, server.folder)
+    assert server.ranges() == [None, *(f"bytes={n}00000-" for n in (1, 2, 3, 4, 5))]
 
 
 @pytest.mark.parametrize("checks", [True, False], ids=["If-Range heeded", "If-Range ignored"])
 @pytest.mark.parametrize("tell", ["ETag", "Last-Modified"])
 def test_a_file_that_changed_in_between_is_not_joined_to_the_half_of_the_old_one(
-    server: Server, tmp_path: Path, checks: bool, tell: str
+    server: Server, checks: bool, tell: str
 ) -> None:
     old, new = ({tell: f'"{age}"'} for age in ("old", "new"))
     changed = Answer(make_zip(3), headers=new, checks=checks)  # as long as the old one
     server.answers = [Answer(headers=old, cut=HALF), changed, changed]
-    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == changed.body
+    assert download_photos(server.url, server.folder, progress=False).read_bytes() == changed.body
     assert server.ranges() == [None, f"bytes={HALF}-"] + ([] if checks else [None])
     assert server.requests[1][2] == '"old"'
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "answers",
     [
-        pytest.param(Answer(shift=1000), id="from another byte on"),
-        pytest.param(Answer(OTHER_ZIP), id="of a file of another length"),
-        pytest.param(Answer(ZIP[HALF:], 206), id="without Content-Range"),
-        pytest.param(Answer(b"", 416), id="416"),
+        pytest.param([Answer(ranges=False)], id="all, from a server without ranges"),
+        pytest.param([Answer(shift=1000), Answer()], id="from another byte on"),
+        pytest.param([Answer(OTHER_ZIP), Answer()], id="of a file of another length"),
+        pytest.param([Answer(ZIP[HALF:], 206), Answer()], id="without Content-Range"),
+        pytest.param([Answer(b"", 416), Answer()], id="416"),
     ],
 )
-def test_a_part_that_does_not_fit_is_thrown_away_and_the_download_starts_anew(
-    server: Server, tmp_path: Path, answer: Answer
-) -> None:
-    interrupted(server, tmp_path, answer, Answer())
-    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
-    assert server.ranges()[2:] == [f"bytes={HALF}-", None]
+def test_what_does_not_fit_the_half_is_not_joined_to_it(server: Server, answers: list[Answer]) -> None:
+    interrupted(server, *answers)
+    arrives(server.url, server.folder, None)
+    assert server.ranges()[2:] == [f"bytes={HALF}-", None][: len(answers)]
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, {"ETag": 'W/"weak"', "Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT"}]
-)
-def test_without_a_sure_sign_that_the_file_is_the_same_it_starts_anew(
-    server: Server, tmp_path: Path, headers: dict[str, str]
-) -> None:
-    server.answers = [Answer(headers=headers, cut=HALF)] * module.TRIES
-    fails("run this again to start anew", server.url, tmp_path)
-    server.answers.append(Answer(headers=headers))
-    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"1"', "Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT"}])
+def test_without_a_sure_sign_of_the_same_file_it_starts_anew(server: Server, headers: dict[str, str]) -> None:
+    server.answers = [Answer(headers=headers, cut=HALF)] * module.TRIES + [Answer(headers=headers)]
+    fails("run this again to start anew", server.url, server.folder)
+    arrives(server.url, server.folder, None)
     assert server.ranges() == [None] * 6
 
 
-def test_half_of_another_url_is_not_continued(server: Server, tmp_path: Path) -> None:
-    interrupted(server, tmp_path, Answer())
-    download_photos(f"{server.root}/mirror.zip", tmp_path / "cats.zip", progress=False)
+def test_half_of_another_url_is_not_continued(server: Server) -> None:
+    interrupted(server, Answer())
+    download_photos(f"{server.root}/mirror.zip", server.folder / "cats.zip", progress=False)
     assert server.requests[2:] == [("/mirror.zip", None, None)]
 
 
 @pytest.mark.parametrize(
     "notes", [None, "", "{", "[1]", "{}", '{"url": 1}', '{"url": "URL", "validator": 5, "total": "x"}']
 )
-def test_damaged_notes_are_not_trusted_and_do_not_crash(
-    server: Server, tmp_path: Path, notes: str | None
-) -> None:
-    part = interrupted(server, tmp_path, Answer())
-    file = part.with_name("cats.zip.part.json")
+def test_damaged_notes_are_not_trusted_and_do_not_crash(server: Server, notes: str | None) -> None:
+    interrupted(server, Answer())
+    file = server.folder / "cats.zip.part.json"
     file.unlink() if notes is None else file.write_text(notes.replace("URL", server.url))
-    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
+    arrives(server.url, server.folder, None)
     assert server.ranges()[2:] == [None]
 
 
-def test_a_download_interrupted_after_its_last_byte_needs_no_request(server: Server, tmp_path: Path) -> None:
-    interrupted(server, tmp_path).write_bytes(ZIP)
-    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+def test_a_download_interrupted_after_its_last_byte_needs_no_request(server: Server) -> None:
+    interrupted(server).write_bytes(ZIP)
+    arrives(server.url, server.folder)
     assert len(server.requests) == 2
 
 
-def test_a_part_longer_than_the_file_is_not_taken_for_a_whole_one(server: Server, tmp_path: Path) -> None:
-    interrupted(server, tmp_path, Answer()).write_bytes(ZIP + b"more")
-    assert download_photos(server.url, tmp_path, progress=False).read_bytes() == ZIP
+def test_a_part_longer_than_the_file_is_not_taken_for_a_whole_one(server: Server) -> None:
+    interrupted(server, Answer()).write_bytes(ZIP + b"more")
+    arrives(server.url, server.folder, None)
     assert server.ranges()[2:] == [None]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
-def test_ctrl_c_keeps_the_part_and_the_next_run_goes_on(server: Server, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_part_and_the_next_run_goes_on(server: Server) -> None:
     server.answers = [Answer(cut=HALF, fault="stall"), Answer()]
-    code = f"from catdcgan.download import *; download_photos({server.url!r}, Path({str(tmp_path)!r}))"
+    code = "import sys; from catdcgan.data.download import *; assert 'tensorflow' not in sys.modules; "
+    code += f"download_photos({server.url!r}, Path({str(server.folder)!r}))"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
-        part = tmp_path / "cats.zip.part"
-        wait_for(lambda: part.exists() and part.stat().st_size == HALF)
+        part = server.folder / "cats.zip.part"
+        while process.poll() is None and not (part.exists() and part.stat().st_size == HALF):
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
     assert errors.rstrip().endswith(b"KeyboardInterrupt")
-    assert names(tmp_path) == {"cats.zip.part", "cats.zip.part.json"}
-    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+    assert names(server.folder) == {"cats.zip.part", "cats.zip.part.json"}
+    arrives(server.url, server.folder)
     assert server.ranges() == [None, f"bytes={HALF}-"]
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "waited 20 s in vain"
-        time.sleep(0.01)
-
-
 # --- errors that say what to do ----------------------------------------------------------------------------
-
-
-def test_a_wrong_checksum_names_both_sums_and_leaves_no_file(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_checksum_names_both_sums_and_leaves_no_file(server: Server) -> None:
     server.answers = [Answer(OTHER_ZIP)]
-    message = fails("is deleted", server.url, tmp_path, SUM)
-    assert SUM in message
-    assert hashlib.sha256(OTHER_ZIP).hexdigest() in message
-    assert server.url in message
-    assert names(tmp_path) == set()
+    message = fails("is deleted", server.url, server.folder, SUM)
+    assert all(part in message for part in (SUM, hashlib.sha256(OTHER_ZIP).hexdigest(), server.url))
+    assert names(server.folder) == set()
 
 
-@pytest.mark.parametrize("sha256", ["", "abc", "g" * 64, SUM + "0"])
-def test_a_checksum_that_is_none_is_refused_before_anything_is_asked(
-    server: Server, tmp_path: Path, sha256: str
-) -> None:
-    fails("64 hexadecimal digits", server.url, tmp_path, sha256)
+def test_a_checksum_that_is_none_is_refused_before_anything_is_asked(server: Server) -> None:
+    for sha256 in ("", "abc", "g" * 64, SUM + "0"):
+        fails("64 hexadecimal digits", server.url, server.folder, sha256)
     assert server.requests == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 500, 503])
-def test_a_refusal_is_one_error_with_its_status_after_one_request(
-    server: Server, tmp_path: Path, status: int
-) -> None:
+def test_a_refusal_is_one_error_with_its_status_after_one_request(server: Server, status: int) -> None:
     server.answers = [Answer(b"<html>", status)]
-    message = fails(f"the server answers {status} ", server.url, tmp_path)
-    assert server.url in message
+    assert server.url in fails(f"the server answers {status} ", server.url, server.folder)
     assert len(server.requests) == 1
-    assert names(tmp_path) == set()
+    assert names(server.folder) == set()
 
 
 @pytest.mark.parametrize(
@@ -453,25 +397,21 @@ def test_a_refusal_is_one_error_with_its_status_after_one_request(
         pytest.param(b"", "b''", id="empty"),
     ],
 )
-def test_what_is_no_whole_zip_is_shown_and_leaves_no_file(
-    server: Server, tmp_path: Path, body: bytes, shown: str
-) -> None:
+def test_what_is_no_whole_zip_is_shown_and_leaves_no_file(server: Server, body: bytes, shown: str) -> None:
     server.answers = [Answer(body)]
-    assert shown in fails(f"no whole zip.*{server.url} and is deleted", server.url, tmp_path)
-    assert names(tmp_path) == set()
+    assert shown in fails(f"no whole zip.*{server.url} and is deleted", server.url, server.folder)
+    assert names(server.folder) == set()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_FSIZE")
-def test_a_full_disk_says_how_much_room_is_needed_and_goes_on_when_there_is_some(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_full_disk_says_how_much_room_is_needed_and_goes_on_when_there_is_some(server: Server) -> None:
     code = f"""
 import resource, signal
-from catdcgan.download import *
+from catdcgan.data.download import *
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 try:
-    download_photos({server.url!r}, Path({str(tmp_path)!r}), progress=False)
+    download_photos({server.url!r}, Path({str(server.folder)!r}), progress=False)
 except DownloadError as error:
     print(error)
 """
@@ -482,37 +422,36 @@ except DownloadError as error:
         r"300kB are kept in cats\.zip\.part: make room and run this again, or delete it\n",
         run.stdout,
     )
-    assert names(tmp_path) == {"cats.zip.part", "cats.zip.part.json"}
-    assert download_photos(server.url, tmp_path, SUM, progress=False).read_bytes() == ZIP
+    assert names(server.folder) == {"cats.zip.part", "cats.zip.part.json"}
+    arrives(server.url, server.folder)
     assert server.ranges() == [None, "bytes=300000-"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
 @pytest.mark.parametrize("length", [True, False])
-def test_no_space_left_is_an_error_with_the_remedy(server: Server, tmp_path: Path, length: bool) -> None:
+def test_no_space_left_is_an_error_with_the_remedy(server: Server, length: bool) -> None:
     server.answers = [Answer(length=length)]
-    (tmp_path / "cats.zip.part").symlink_to("/dev/full")
+    (server.folder / "cats.zip.part").symlink_to("/dev/full")
     need = "900kB, 900kB more than now" if length else "more room"
-    fails(rf"\(No space left on device\): it needs {need}\. .*make room", server.url, tmp_path)
+    fails(rf"\(No space left on device\): it needs {need}\. .*make room", server.url, server.folder)
 
 
-def test_an_error_of_the_disk_is_not_taken_for_one_of_the_network(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    fails("cannot be written", server.url, tmp_path / "file" / "cats.zip")
+def test_an_error_of_the_disk_is_not_taken_for_one_of_the_network(server: Server) -> None:
+    (server.folder / "file").write_text("")
+    fails("cannot be written", server.url, server.folder / "file" / "cats.zip")
     assert server.requests == []
+
+
+NO_URLS = (
+    *("ftp://127.0.0.1/cats.zip", "data:application/zip;base64,UEsFBgAA", "cats.zip", "/data/cats.zip"),
+    *("C:\\cats.zip", "http:///cats.zip", "http:", ""),
+)
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ftp://127.0.0.1/cats.zip", "expected a URL such as"),
-        ("data:application/zip;base64,UEsFBgAA", "expected a URL such as"),
-        ("cats.zip", "expected a URL such as"),
-        ("/data/cats.zip", "expected a URL such as"),
-        ("C:\\cats.zip", "expected a URL such as"),
-        ("http:///cats.zip", "expected a URL such as"),
-        ("http:", "expected a URL such as"),
-        ("", "expected a URL such as"),
+        *((url, "expected a URL such as") for url in NO_URLS),
         ("http://[::1/cats.zip", "no URL"),
         ("http://127.0.0.1:port/cats.zip", "no address that can be asked"),
         ("http://" + "a" * 64 + ".invalid/cats.zip", "no address that can be asked"),
@@ -538,27 +477,23 @@ def test_where_nobody_listens_it_says_so_at_once(tmp_path: Path, monkeypatch: py
 
 
 # --- redirects and files -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_followed_and_keeps_the_range(server: Server, tmp_path: Path, status: int) -> None:
-    interrupted(server, tmp_path, Answer(b"", status, {"Location": "/elsewhere/x.zip"}), Answer())
-    assert download_photos(server.url, tmp_path, progress=False) == tmp_path / "cats.zip"
-    assert (tmp_path / "cats.zip").read_bytes() == ZIP
+def test_a_redirect_is_followed_and_keeps_the_range(server: Server, status: int) -> None:
+    interrupted(server, Answer(b"", status, {"Location": "/elsewhere/x.zip"}), Answer())
+    arrives(server.url, server.folder / "cats.zip", None)
     assert server.requests[3:] == [("/elsewhere/x.zip", f"bytes={HALF}-", '"one"')]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["file", "ftp", "data"])
 def test_a_server_cannot_redirect_to_a_file_of_this_machine_or_to_another_protocol(
-    server: Server, tmp_path: Path, status: int, scheme: str
+    server: Server, status: int, scheme: str
 ) -> None:
-    secret = tmp_path / "secret.zip"
-    secret.write_bytes(ZIP)
-    target = secret.as_uri().replace("file:", f"{scheme}:")
+    (server.folder / "secret.zip").write_bytes(ZIP)
+    target = (server.folder / "secret.zip").as_uri().replace("file:", f"{scheme}:")
     server.answers = [Answer(b"", status, {"Location": target})]
-    fails(f"{status} .*not allowed", server.url, tmp_path / "cats.zip")
-    assert names(tmp_path) == {"secret.zip"}
+    fails(f"{status} .*not allowed", server.url, server.folder / "cats.zip")
+    assert names(server.folder) == {"secret.zip"}
 
 
 @pytest.mark.parametrize(
@@ -566,22 +501,17 @@ def test_a_server_cannot_redirect_to_a_file_of_this_machine_or_to_another_protoc
     [("https", "https", True), ("https", "http", False), ("http", "https", True), ("http", "http", True)],
 )
 def test_a_redirect_cannot_take_the_encryption_away(old: str, new: str, allowed: bool) -> None:
-    def redirect() -> Request | None:
-        request = Request(f"{old}://localhost/a.zip")
-        follow: Callable[..., Request | None] = module._Redirects().redirect_request
-        return follow(request, io.BytesIO(), 302, "Found", {}, f"{new}://localhost/b.zip")
-
-    if allowed:
-        assert redirect() is not None
-    else:
-        with pytest.raises(HTTPError, match="not allowed") as caught:
-            redirect()
+    request, target = Request(f"{old}://localhost/a.zip"), f"{new}://localhost/b.zip"
+    refused = nullcontext() if allowed else pytest.raises(HTTPError, match="not allowed")
+    with refused as caught:
+        assert module._Redirects().redirect_request(request, io.BytesIO(), 302, "Found", {}, target)
+    if caught:
         caught.value.close()
 
 
-def test_redirects_in_a_circle_end(server: Server, tmp_path: Path) -> None:
+def test_redirects_in_a_circle_end(server: Server) -> None:
     server.answers = [Answer(b"", 302, {"Location": "/data/cats.zip"})] * 20
-    fails("302", server.url, tmp_path)
+    fails("302", server.url, server.folder)
     assert len(server.requests) < 12
 
 
@@ -589,65 +519,39 @@ def test_redirects_in_a_circle_end(server: Server, tmp_path: Path) -> None:
 def test_a_file_url_is_copied_and_its_source_stays(tmp_path: Path, host: str) -> None:
     source = tmp_path / "my cäts.zip"
     source.write_bytes(ZIP)
-    url = source.as_uri().replace("file://", f"file://{host}")
-    assert download_photos(url, tmp_path / "new", SUM, progress=False) == tmp_path / "new" / "my_c_ts.zip"
-    assert (tmp_path / "new" / "my_c_ts.zip").read_bytes() == source.read_bytes() == ZIP
-
-
-def test_a_truncated_file_by_file_url_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "cats.zip").write_bytes(ZIP[:HALF])
-    fails("no whole zip", (tmp_path / "cats.zip").as_uri(), tmp_path / "new")
-    assert names(tmp_path / "new") == set()
+    arrives(source.as_uri().replace("file://", f"file://{host}"), tmp_path / "new")
+    assert names(tmp_path / "new") == {"my_c_ts.zip"}
+    assert source.read_bytes() == ZIP
 
 
 # --- Kaggle, by a stand-in: the real one was never reached -------------------------------------------------
 
 
-def fake_kagglehub(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], str]) -> None:
-    fake = types.ModuleType("kagglehub")
-    fake.dataset_download = answer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "kagglehub", fake)
-
-
-def test_without_kagglehub_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(DownloadError, match=r"pip install 'catdcgan\[kaggle\]'"):
-        download_photos(None, tmp_path)
+@pytest.mark.parametrize(
+    ("kagglehub", "message"),
+    [
+        (None, r"pip install 'catdcgan\[kaggle\]'"),
+        (Mock(dataset_download=lambda _: "no/where"), "no.where"),
+        (
+            Mock(dataset_download=Mock(side_effect=RuntimeError("403 Client Error.\n\nNo permission"))),
+            r"403 Client Error\. No permission.*https://www\.kaggle\.com",
+        ),
+    ],
+    ids=["not installed", "a folder that is only promised", "refused"],
+)
+def test_a_failure_of_kagglehub_is_one_line_that_says_what_to_do(
+    kagglehub: Mock | None, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "kagglehub", kagglehub)
+    assert "\n" not in fails(message, None, tmp_path)
 
 
 def test_with_kagglehub_the_folder_that_it_gives_is_returned_and_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[str] = []
-    fake_kagglehub(monkeypatch, lambda handle: asked.append(handle) or str(tmp_path))  # type: ignore[func-returns-value]
+    kagglehub = Mock(dataset_download=Mock(return_value=str(tmp_path)))
+    monkeypatch.setitem(sys.modules, "kagglehub", kagglehub)
     assert download_photos(None, tmp_path / "unused") == tmp_path
-    assert asked == ["crawford/cat-dataset"]
+    kagglehub.dataset_download.assert_called_once_with("crawford/cat-dataset")
     assert str(tmp_path) in capsys.readouterr().out
     assert names(tmp_path) == set()
-
-
-def test_a_failure_of_kagglehub_is_one_line_and_shows_the_other_way(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def refuse(handle: str) -> str:
-        raise RuntimeError(f"403 Client Error.\n\nNo permission for {handle}")
-
-    fake_kagglehub(monkeypatch, refuse)
-    with pytest.raises(
-        DownloadError, match=r"403 Client Error\. No permission .*https://www\.kaggle\.com"
-    ) as caught:
-        download_photos(None, tmp_path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_folder_that_kagglehub_only_promises_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    fake_kagglehub(monkeypatch, lambda handle: str(tmp_path / "nowhere"))
-    with pytest.raises(DownloadError, match="nowhere"):
-        download_photos(None, tmp_path)
-
-
-def test_the_download_needs_no_tensorflow() -> None:
-    code = "import sys, catdcgan.download; sys.exit('tensorflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=20)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,25 +15,19 @@ from catdcgan.files import PARTIAL, atomic_write, remove_partial
 
 
 def everything_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def test_file_is_at_its_place_only_once_it_is_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [None, "old"])
+def test_file_is_at_its_place_only_once_it_is_whole(before: str | None, tmp_path: Path) -> None:
     target = tmp_path / "cat.txt"
-    with atomic_write(target) as partial:
-        partial.write_text("half")
-        assert not target.exists()
-    assert target.read_text() == "half"
-    assert everything_in(tmp_path) == ["cat.txt"]
-
-
-def test_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    target = tmp_path / "cat.txt"
-    target.write_text("old")
+    if before:
+        target.write_text(before)
     with atomic_write(target) as partial:
         partial.write_text("new")
-        assert target.read_text() == "old"
+        assert (target.read_text() if target.exists() else None) == before
     assert target.read_text() == "new"
+    assert everything_in(tmp_path) == ["cat.txt"]
 
 
 def test_temporary_name_is_beside_the_place_tells_the_format_and_is_known_for_partial(tmp_path: Path) -> None:
@@ -46,37 +41,30 @@ def test_temporary_name_is_beside_the_place_tells_the_format_and_is_known_for_pa
 def test_folders_are_made_and_a_name_without_a_folder_is_written_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with atomic_write(tmp_path / "a" / "b" / "cat.txt") as partial:
-        partial.touch()
     monkeypatch.chdir(tmp_path)
-    with atomic_write("cat.txt") as partial:
-        partial.touch()
-    assert {Path(name).as_posix() for name in everything_in(tmp_path)} == {
-        "a",
-        "a/b",
-        "a/b/cat.txt",
-        "cat.txt",
-    }
+    for path in (tmp_path / "a" / "b" / "cat.txt", "cat.txt"):
+        with atomic_write(path) as partial:
+            partial.touch()
+    assert everything_in(tmp_path) == ["a", "a/b", "a/b/cat.txt", "cat.txt"]
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
-@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize("written", ["", "half"])
 def test_whatever_goes_wrong_the_old_file_stays_and_no_partial_one(
-    error: BaseException, written: bool, tmp_path: Path
+    error: BaseException, written: str, tmp_path: Path
 ) -> None:
-    target = tmp_path / "cat.txt"
-    target.write_text("old")
+    (tmp_path / "cat.txt").write_text("old")
 
     def write_half() -> None:
-        with atomic_write(target) as partial:
+        with atomic_write(tmp_path / "cat.txt") as partial:
             if written:
-                partial.write_text("half")
+                partial.write_text(written)
             raise error
 
     with pytest.raises(type(error)) as caught:
         write_half()
     assert caught.value is error
-    assert target.read_text() == "old"
+    assert (tmp_path / "cat.txt").read_text() == "old"
     assert everything_in(tmp_path) == ["cat.txt"]
 
 
@@ -84,14 +72,11 @@ def test_rename_that_fails_is_an_error_and_leaves_no_partial_file(tmp_path: Path
     (tmp_path / "cat.txt" / "folder").mkdir(parents=True)
     with pytest.raises(OSError, match=r"cat\.txt"), atomic_write(tmp_path / "cat.txt") as partial:
         partial.write_text("new")
-    assert everything_in(tmp_path) == ["cat.txt", str(Path("cat.txt", "folder"))]
+    assert everything_in(tmp_path) == ["cat.txt", "cat.txt/folder"]
 
 
 def test_error_is_not_hidden_by_one_of_the_cleaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError("in use")
-
-    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "unlink", Mock(side_effect=PermissionError("in use")))
     with pytest.raises(ValueError, match="no such format"), atomic_write(tmp_path / "cat.txt"):
         raise ValueError("no such format")
 
@@ -107,25 +92,18 @@ def test_two_who_write_the_same_file_at_once_each_write_a_whole_one(tmp_path: Pa
     assert everything_in(tmp_path) == ["cat.txt"]
 
 
-def test_name_as_long_as_the_disk_takes_can_be_written(tmp_path: Path) -> None:
-    name = "x" * 251 + ".txt"
-    with atomic_write(tmp_path / name) as partial:
-        partial.touch()
-    assert everything_in(tmp_path) == [name]
-
-
 @pytest.mark.skipif(os.name != "posix", reason="permissions as of POSIX")
-def test_others_may_read_the_file_as_any_that_is_made_in_the_usual_way(tmp_path: Path) -> None:
-    (tmp_path / "usual.txt").touch()
-    with atomic_write(tmp_path / "cat.txt") as partial:
+def test_longest_name_can_be_written_and_others_may_read_the_file_as_usual(tmp_path: Path) -> None:
+    usual, longest = tmp_path / "usual.txt", tmp_path / f"{'x' * 251}.txt"
+    usual.touch()
+    with atomic_write(longest) as partial:
         partial.touch()
-    assert (tmp_path / "cat.txt").stat().st_mode == (tmp_path / "usual.txt").stat().st_mode
+    assert longest.stat().st_mode == usual.stat().st_mode
 
 
 # --- after a kill ------------------------------------------------------------------------------------------
-
-
 def test_what_a_killed_program_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    remove_partial(tmp_path / "nowhere")  # a folder that is not there has nothing to remove
     code = f"""
 import os
 from catdcgan.files import atomic_write
@@ -135,13 +113,12 @@ with atomic_write({str(tmp_path / "cat.png")!r}) as partial:
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 9
     assert len(everything_in(tmp_path)) == 1
-    (tmp_path / f"{PARTIAL}folder" / "in").mkdir(parents=True)
-    (tmp_path / f"{PARTIAL}folder" / "in" / "file").touch()
-    others = ["cat.png", f"cat{PARTIAL}1.png", ".hidden", "folder", str(Path("folder", f"{PARTIAL}deeper"))]
-    for name in others:
-        (tmp_path / name).mkdir() if name == "folder" else (tmp_path / name).touch()
+    others = ["cat.png", f"cat{PARTIAL}1.png", ".hidden", f"folder/{PARTIAL}deeper"]
+    for name in [*others, f"{PARTIAL}folder/in/file"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
     remove_partial(tmp_path)
-    assert everything_in(tmp_path) == sorted(others)
+    assert everything_in(tmp_path) == sorted([*others, "folder"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links take rights on Windows")
@@ -152,8 +129,3 @@ def test_link_under_a_partial_name_is_removed_and_not_what_it_leads_to(tmp_path:
     (tmp_path / f"{PARTIAL}2").symlink_to("nowhere")
     remove_partial(tmp_path)
     assert everything_in(tmp_path) == ["folder", "folder/cat.txt"]
-
-
-def test_folder_that_is_not_there_has_nothing_to_remove(tmp_path: Path) -> None:
-    remove_partial(tmp_path / "nowhere")
-    assert everything_in(tmp_path) == []

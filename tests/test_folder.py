@@ -15,6 +15,7 @@ from catdcgan import Dataset
 from catdcgan.data.dataset import find_images
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
+from catdcgan.files import PARTIAL
 
 Seen = tuple[list[str], dict[str, str], list[str]]  # used, unusable and why, passed over
 
@@ -50,6 +51,7 @@ def test_hidden_files_those_of_the_system_and_those_of_a_run_are_not_used(seen: 
         *(".Trash-1000/files/a.jpg", ".ipynb_checkpoints/a.png", "@eaDir/a.jpg", "b/@eaDir/a.jpg/thumb.jpg"),
         *("$RECYCLE.BIN/$R1.jpg", "__MACOSX/a.jpg", ".a.jpg", "._a.jpg", "Thumbs.db", ".catdcgan.cache"),
         *("runs/001/images/step_0000000.png", "runs/001/run.json", "report.json", "b.cat"),
+        f"{PARTIAL}1234.jpg",  # a killed program left it half written
     ]
     drawn = ["cats.png", "cats/cat_00000.png"]  # pictures like any others
     folder = fill(tmp_path / ".cache" / "photos", "a.JPG", *left_out, *drawn)
@@ -59,13 +61,11 @@ def test_hidden_files_those_of_the_system_and_those_of_a_run_are_not_used(seen: 
 
 
 @both
-def test_links_to_folders_are_followed_once_and_loops_broken_links_and_pipes_do_no_harm(
-    seen: See, tmp_path: Path
-) -> None:
+def test_links_are_followed_once_and_loops_dead_links_and_pipes_do_no_harm(seen: See, tmp_path: Path) -> None:
     folder = fill(tmp_path / "photos", "a.jpg", "real/b.jpg")
     fill(tmp_path / "other", "c.jpg", "deep/d.jpg")
     links = {"a_link": "real", "loop": ".", "real/up": "..", "around": "../..", "../other/back": "../photos"}
-    links |= {"gone": "nowhere", "g.jpg": "x.jpg", "link": "../other", "twice": "../other"}
+    links |= {"gone": "nowhere", "g.jpg": "x.jpg", "link": "../other", "twice": "../other", "h.jpg": "a.jpg"}
     for name, target in links.items():
         (folder / name).symlink_to(target)
     unusable = dict.fromkeys(("g.jpg", "gone"), "No such file or directory")
@@ -74,7 +74,7 @@ def test_links_to_folders_are_followed_once_and_loops_broken_links_and_pipes_do_
         unusable["pipe.jpg"] = "not a regular file"
         with pytest.warns(UserWarning, match=r"skipped 1 unreadable: .*pipe\.jpg \(not a regular file\)"):
             Dataset([folder / name for name in ("a.jpg", "pipe.jpg")], 32)
-    assert seen(folder) == (["a.jpg", "link/c.jpg", "link/deep/d.jpg", "real/b.jpg"], unusable, [])
+    assert seen(folder) == (["a.jpg", "h.jpg", "link/c.jpg", "link/deep/d.jpg", "real/b.jpg"], unusable, [])
 
 
 @both
@@ -96,9 +96,9 @@ def test_folder_that_may_not_be_read_is_told_as_that(
 
 @both
 def test_files_of_other_kinds_are_counted_by_ending(seen: See, tmp_path: Path) -> None:
-    others = ["README", "a.HEIC", "b/c.heic"]
-    folder = fill(tmp_path / "photos", "a.jpg", *others)
-    assert seen(folder) == (["a.jpg"], {}, others)
+    others = ["a.HEIC", "b/c.heic", "jpg"]
+    folder = fill(tmp_path / "photos", "a.jpg", "folder.jpg/B.PnG", *others)
+    assert seen(folder) == (["a.jpg", "folder.jpg/B.PnG"], {}, others)
     with pytest.warns(UserWarning, match=r"passed over 3 files: 2 \.heic, 1 without ending, in ") as caught:
         Dataset(folder, 32)
     assert len(caught) == 1

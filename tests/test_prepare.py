@@ -7,29 +7,31 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import stat
 import struct
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
-import catdcgan.prepare as prepare_module
 import numpy as np
 import pytest
 from PIL import Image
 
+from catdcgan.data import sources
 from catdcgan.data.faces import crop_face, read_annotation
 from catdcgan.data.photos import load_image
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.data.sources import Report
 from catdcgan.errors import PrepareError
-from catdcgan.files import PARTIAL
 
 ANNOTATED = Path(__file__).parents[2] / "shared" / "data" / "cat_annotated"
 EYES = "9 80 100 120 100"
@@ -50,6 +52,13 @@ def encoded(image: Image.Image, file_format: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+def rotated(content: bytes) -> bytes:
+    """The same JPEG with an EXIF rotation."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(Image.open(io.BytesIO(content)), "JPEG", exif=exif)
+
+
 def cat(name: str, annotation: str = CAT, seed: int = 0) -> Files:
     return {name: photo(seed=seed), f"{name}.cat": annotation.encode()}
 
@@ -68,8 +77,16 @@ def write_zip(files: Files, file: Path) -> Path:
     return file
 
 
-def run(source: Path, out: Path, **options: bool | int) -> Report:
+def run(source: Path | Files, out: Path, **options: bool | int) -> Report:
+    """Prepare a source; files are written to a folder beside `out` first."""
+    if isinstance(source, dict):
+        source = write_folder(source, out.parent / "source")
     return prepare_photos(source, out, **{"size": SIZE, "progress": False, **options})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
 
 
 def pictures(out: Path) -> list[str]:
@@ -83,12 +100,11 @@ def pictures(out: Path) -> list[str]:
     return names
 
 
-def tree(folder: Path) -> set[Path]:
-    return set(folder.rglob("*"))
+def pixels(file: Path) -> np.ndarray:
+    return np.asarray(Image.open(file))
 
 
 # --- the CAT dataset, in each shape ------------------------------------------------------------------------
-
 CATS = cat("CAT_00/00000001_000.jpg", seed=1) | cat("CAT_01/00000100_002.jpg", seed=2)
 SHAPES: dict[str, Files] = {
     "folders": CATS,
@@ -97,121 +113,87 @@ SHAPES: dict[str, Files] = {
     "all twice": CATS | {f"cats/{name}": content for name, content in CATS.items()},
     "twice, once unannotated": CATS | {f"A/{n}": c for n, c in CATS.items() if not n.endswith(".cat")},
 }
+both = pytest.mark.parametrize("write", [write_folder, write_zip])
+Write = Callable[[Files, Path], Path]
 
 
-@pytest.mark.parametrize("write", [write_folder, write_zip])
+@both
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_shape_of_the_dataset_gives_the_same_faces(
-    shape: str, write: Callable[[Files, Path], Path], tmp_path: Path
-) -> None:
-    source = write(SHAPES[shape], tmp_path / "source")
-    report = run(source, tmp_path / "out")
-    assert pictures(tmp_path / "out") == ["00000001_000.png", "00000100_002.png"]
+def test_each_shape_of_the_dataset_gives_the_same_faces(shape: str, write: Write, out: Path) -> None:
+    report = run(write(SHAPES[shape], out.parent / "source"), out)
+    assert pictures(out) == ["00000001_000.png", "00000100_002.png"]
     assert len(report.duplicates) == (2 if "twice" in shape else 0)
     assert report.photos == len(SHAPES[shape]) / 2 + (shape == "twice, once unannotated")
     for name in ("CAT_00/00000001_000", "CAT_01/00000100_002"):
         face = crop_face(Image.open(io.BytesIO(CATS[f"{name}.jpg"])), read_annotation(CAT), SIZE)
-        made = Image.open(tmp_path / "out" / f"{Path(name).name}.png")
-        assert np.array_equal(np.asarray(made), np.asarray(face))
+        assert np.array_equal(pixels(out / f"{Path(name).name}.png"), np.asarray(face))
 
 
-def test_two_photos_of_one_name_that_differ_are_both_kept(tmp_path: Path) -> None:
-    source = write_folder(cat("a/x.jpg", seed=1) | cat("b/x.jpg", seed=5), tmp_path / "source")
-    assert run(source, tmp_path / "out").written == {"a/x.jpg": "x.png", "b/x.jpg": "x-2.png"}
+def test_two_photos_of_one_name_that_differ_are_both_kept(out: Path) -> None:
+    files = cat("a/x.jpg", seed=1) | cat("b/x.jpg", seed=5)
+    assert run(files, out).written == {"a/x.jpg": "x.png", "b/x.jpg": "x-2.png"}
 
 
-def test_photo_without_annotation_among_annotated_ones_is_skipped_by_name(tmp_path: Path) -> None:
-    files = cat("a.jpg") | {"00000003_015.jpg": photo()}
-    report = run(write_folder(files, tmp_path / "source"), tmp_path / "out")
-    assert report.without_annotation == {"00000003_015.jpg": "there is no 00000003_015.jpg.cat beside it"}
-    assert pictures(tmp_path / "out") == ["a.png"]
-
-
-def test_annotation_without_photo_is_named_and_not_counted_as_photo(tmp_path: Path) -> None:
-    files = cat("a.jpg") | {"00000003_019.jpg.cat": CAT.encode()}
-    report = run(write_folder(files, tmp_path / "source"), tmp_path / "out")
+def test_photo_without_annotation_and_annotation_without_photo_are_named(out: Path) -> None:
+    report = run(cat("a.jpg") | {"b.jpg": photo(), "00000003_019.jpg.cat": CAT.encode()}, out)
+    assert report.without_annotation == {"b.jpg": "there is no b.jpg.cat beside it"}
     assert report.without_photo == {"00000003_019.jpg.cat": "there is no 00000003_019.jpg"}
-    assert report.photos == 1
+    assert report.photos == 2
+    assert pictures(out) == ["a.png"]
 
 
-def test_outliers_are_left_out_unless_asked_for(tmp_path: Path) -> None:
-    source = write_folder(cat("CAT_00/00000004_007.jpg") | cat("CAT_00/a.jpg"), tmp_path / "source")
-    assert list(run(source, tmp_path / "1").outliers) == ["CAT_00/00000004_007.jpg"]
-    assert pictures(tmp_path / "1") == ["a.png"]
-    assert not run(source, tmp_path / "2", keep_outliers=True).outliers
-    assert pictures(tmp_path / "2") == ["00000004_007.png", "a.png"]
+def test_outliers_are_left_out_unless_asked_for(out: Path) -> None:
+    files = cat("CAT_00/00000004_007.jpg") | cat("CAT_00/a.jpg")
+    assert list(run(files, out).outliers) == ["CAT_00/00000004_007.jpg"]
+    assert pictures(out) == ["a.png"]
+    assert not run(files, out, keep_outliers=True).outliers
+    assert pictures(out) == ["00000004_007.png", "a.png"]
 
 
-def test_known_wrong_annotations_are_never_used(tmp_path: Path) -> None:
+def test_known_wrong_annotations_are_never_used_but_the_right_one_of_such_a_photo_is(out: Path) -> None:
     ear = "9 220 215 277 232 230 255 191 177 166 124 206 169 325 197 381 182 358 219 "
     files = cat("00000003_019.jpg") | cat("00000003_015.jpg", ear)
-    report = run(write_folder(files, tmp_path / "source"), tmp_path / "out", keep_outliers=True)
+    report = run(files, out, keep_outliers=True)
     assert set(report.wrong_annotation) == {"00000003_019.jpg", "00000003_015.jpg"}
+    assert run(cat("00000003_015.jpg"), out, keep_outliers=True).written
 
 
-def test_right_annotation_of_the_photo_that_lacks_one_is_used(tmp_path: Path) -> None:
-    source = write_folder(cat("00000003_015.jpg"), tmp_path / "source")
-    assert run(source, tmp_path / "out", keep_outliers=True).written
-
-
-def test_large_jpeg_is_decoded_smaller_to_the_same_face(tmp_path: Path) -> None:
-    points = read_annotation(CAT) * 8
-    large = photo((1601, 1437))
-    text = "9 " + " ".join(str(int(number)) for number in points.ravel())
-    write_folder({"a.jpg": large, "a.jpg.cat": text.encode()}, tmp_path / "source")
-    run(tmp_path / "source", tmp_path / "out")
+def test_large_jpeg_is_decoded_smaller_to_the_same_face(out: Path) -> None:
+    points, large = read_annotation(CAT) * 8, photo((1601, 1437))
+    run({"a.jpg": large, "a.jpg.cat": f"9 {' '.join(map(str, points.ravel()))}".encode()}, out)
     whole = np.asarray(crop_face(Image.open(io.BytesIO(large)), points, SIZE)).astype(int)
-    made = np.asarray(Image.open(tmp_path / "out" / "a.png"))
-    assert np.abs(made - whole).max() <= 4
+    assert np.abs(pixels(out / "a.png") - whole).max() <= 4
 
 
-def test_exif_rotation_does_not_move_an_annotated_face(tmp_path: Path) -> None:
+def test_exif_rotation_does_not_move_an_annotated_face(out: Path) -> None:
     """Coordinates are in pixels of the photo as stored."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
     files = cat("plain.jpg") | cat("rotated.jpg")
-    files["rotated.jpg"] = encoded(Image.open(io.BytesIO(files["plain.jpg"])), "JPEG", exif=exif, quality=75)
-    run(write_folder(files, tmp_path / "source"), tmp_path / "out")
-    plain, rotated = (
-        np.asarray(Image.open(tmp_path / "out" / f"{n}.png")).astype(int) for n in ("plain", "rotated")
-    )
-    assert np.abs(plain - rotated).mean() < 3
+    files["rotated.jpg"] = rotated(files["plain.jpg"])
+    run(files, out)
+    assert np.abs(pixels(out / "plain.png").astype(int) - pixels(out / "rotated.png")).mean() < 3
 
 
 # --- photos without annotation -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("write", [write_folder, write_zip])
-def test_other_photos_become_centre_squares_in_their_folders(
-    write: Callable[[Files, Path], Path], tmp_path: Path
-) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    tall = encoded(Image.open(io.BytesIO(photo((90, 150)))), "JPEG", exif=exif)
-    write({"a.jpg": photo(), "deep/er/b.png": photo(file_format="PNG"), "c.jpg": tall}, tmp_path / "source")
-    report = run(tmp_path / "source", tmp_path / "out")
-    assert pictures(tmp_path / "out") == ["a.png", "c.png", "deep/er/b.png"]
+@both
+def test_other_photos_become_centre_squares_in_their_folders(write: Write, out: Path) -> None:
+    tall = rotated(photo((90, 150)))
+    files = {"a.jpg": photo(), "deep/er/b.png": photo(file_format="PNG"), "c.jpg": tall}
+    report = run(write(files, out.parent / "source"), out)
+    assert pictures(out) == ["a.png", "c.png", "deep/er/b.png"]
     assert report.summary() == "3 photos: 3 written"
-    made = np.asarray(Image.open(tmp_path / "out" / "c.png"))
-    write_folder({"c.jpg": tall}, tmp_path)
-    assert np.array_equal(made, load_image(tmp_path / "c.jpg", SIZE))
+    write_folder({"c.jpg": tall}, out.parent)
+    assert np.array_equal(pixels(out / "c.png"), load_image(out.parent / "c.jpg", SIZE))
 
 
-def test_names_that_meet_in_one_picture_are_numbered_also_where_case_is_ignored(tmp_path: Path) -> None:
+def test_names_that_meet_in_one_picture_are_numbered_also_where_case_is_ignored(out: Path) -> None:
     files = {name: photo(seed=i) for i, name in enumerate(["a.jpg", "a.jpeg", "A.jpg", "a.png/x.jpg"])}
-    report = run(write_folder(files, tmp_path / "source"), tmp_path / "out")
-    assert report.written == {
-        "A.jpg": "A-2.png",  # A.png would be the folder a.png on some systems
-        "a.jpeg": "a-3.png",
-        "a.jpg": "a-4.png",
-        "a.png/x.jpg": "a.png/x.png",
-    }
-    assert len(pictures(tmp_path / "out")) == 4
+    # A.png would be the folder a.png on some systems.
+    made = {"A.jpg": "A-2.png", "a.jpeg": "a-3.png", "a.jpg": "a-4.png", "a.png/x.jpg": "a.png/x.png"}
+    assert run(files, out).written == made
+    assert len(pictures(out)) == 4
 
 
 # --- odd and damaged photos --------------------------------------------------------------------------------
-
-
 def huge_png(width: int = 30_000, height: int = 30_000) -> bytes:
     """Many pixels in a few bytes: the header is all there is."""
 
@@ -237,9 +219,6 @@ USED: dict[str, bytes] = {
     "kätzchen 猫 🐈.jpg": photo(),
     "x" * 251 + ".jpg": photo(),
     "png named.jpg": photo(file_format="PNG"),
-    "progressive.jpg": encoded(PLAIN, "JPEG", progressive=True),
-    "a.webp": photo(file_format="WEBP"),
-    "a.bmp": photo(file_format="BMP"),
 }
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "huge.png": (huge_png(), "900000000 pixels|30000 x 30000"),
@@ -252,116 +231,85 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
 }
 
 
+@both
 @pytest.mark.parametrize("annotated", [True, False])
-@pytest.mark.parametrize("write", [write_folder, write_zip])
-def test_every_odd_photo_is_used_or_named_with_the_reason(
-    annotated: bool, write: Callable[[Files, Path], Path], tmp_path: Path
-) -> None:
+def test_every_odd_photo_is_used_or_named_with_the_reason(annotated: bool, write: Write, out: Path) -> None:
     files = USED | {name: content for name, (content, _) in UNREADABLE.items()}
     if annotated:  # the longest name has no room for more
         files = {name.replace("x" * 251, "x" * 247): content for name, content in files.items()}
         files |= {f"{name}.cat": CAT.encode() for name in files}
-    report = run(write(files, tmp_path / "source"), tmp_path / "out")
-    assert len(pictures(tmp_path / "out")) == len(report.written) == len(USED)
+    report = run(write(files, out.parent / "source"), out)
+    assert len(pictures(out)) == len(report.written) == len(USED)
     assert set(report.unreadable) == set(UNREADABLE)
     for name, reason in report.unreadable.items():
-        pattern = UNREADABLE[name][1]
         assert reason
-        assert any(part in reason for part in pattern.split("|")), reason
+        assert re.search(UNREADABLE[name][1], reason), reason
     assert report.photos == len(USED) + len(UNREADABLE)
 
 
-def test_limit_of_pixels_is_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_of_pixels_is_our_own(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    source = write_folder({"huge.png": huge_png()}, tmp_path / "source")
-    report = run(source, tmp_path / "out")
+    report = run({"huge.png": huge_png()}, out)
     assert report.unreadable == {"huge.png": "30000 x 30000 pixels, more than 64 million"}
-
-
-def test_photo_that_pillow_finds_large_is_used_without_its_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)  # it warns from here to twice as much
-    source = write_folder(cat("a.jpg"), tmp_path / "source")
-    assert run(source, tmp_path / "out").written == {"a.jpg": "a.png"}
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)  # Pillow warns from here to twice as much
+    assert run(cat("a.jpg"), out).written == {"a.jpg": "a.png"}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (200, 63)])
-def test_photo_with_a_side_below_the_size_is_too_small(size: tuple[int, int], tmp_path: Path) -> None:
-    source = write_folder({"a.png": photo(size, "PNG")}, tmp_path / "source")
-    report = run(source, tmp_path / "out")
-    assert report.too_small == {"a.png": f"the photo has {size[0]} x {size[1]} pixels, a side below 64"}
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 5000)])
-def test_face_annotated_beyond_a_tiny_photo_is_a_wrong_annotation(
-    size: tuple[int, int], tmp_path: Path
-) -> None:
-    source = write_folder({"a.png": photo(size, "PNG"), "a.png.cat": CAT.encode()}, tmp_path / "source")
-    assert "lie outside" in run(source, tmp_path / "out").wrong_annotation["a.png"]
+def test_photo_with_a_side_below_the_size_is_too_small(size: tuple[int, int], out: Path) -> None:
+    small = photo(size, "PNG")
+    reason = f"the photo has {size[0]} x {size[1]} pixels, a side below 64"
+    assert run({"a.png": small}, out).too_small == {"a.png": reason}
+    if size[0] == 1:  # an annotated face is not in it
+        report = run({"a.png": small, "a.png.cat": CAT.encode()}, out)
+        assert "lie outside" in report.wrong_annotation["a.png"]
 
 
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
         (b"", "expected the number 9"),
-        (b"9 1 2 3", "expected the number 9"),
-        (CAT.replace("100", "left").encode(), "is not a coordinate"),
-        (CAT.replace("100", "nan").encode(), "is not a coordinate"),
         (CAT.replace("100", "1" * 400).encode(), "is not a coordinate"),
         (b"\xff\xfe\x00" + CAT.encode("utf-16"), "expected the number 9"),
         (bytes(50_000), "expected the number 9"),
-        (CAT.replace("150 90", "999999 90").encode(), "beyond 100,000"),
         (CAT.replace("150 90", "99999 90").encode(), "a face 99949 pixels wide"),
         (CAT.replace(EYES, "9 -80 -100 -120 -100").encode(), "lie outside the photo"),
         (CAT.replace(EYES, "9 80 100 80 100").encode(), "both eyes are at one point"),
     ],
 )
-def test_wrong_annotation_is_named_with_the_reason_and_the_run_goes_on(
-    annotation: bytes, reason: str, tmp_path: Path
-) -> None:
-    files = cat("good.jpg") | {"a.jpg": photo(), "a.jpg.cat": annotation}
-    report = run(write_folder(files, tmp_path / "source"), tmp_path / "out")
+def test_wrong_annotation_is_named_and_the_run_goes_on(annotation: bytes, reason: str, out: Path) -> None:
+    report = run(cat("good.jpg") | {"a.jpg": photo(), "a.jpg.cat": annotation}, out)
     assert reason in report.wrong_annotation["a.jpg"]
-    assert pictures(tmp_path / "out") == ["good.png"]
+    assert pictures(out) == ["good.png"]
 
 
-def test_ears_outside_the_photo_and_an_annotation_with_a_byte_order_mark_are_used(tmp_path: Path) -> None:
+def test_ears_outside_the_photo_and_an_annotation_with_a_byte_order_mark_are_used(out: Path) -> None:
     files = cat("a.jpg", CAT.replace(" 50 90", " -50 -90")) | cat("b.jpg", "\ufeff" + CAT)
-    assert len(run(write_folder(files, tmp_path / "source"), tmp_path / "out").written) == 2
+    assert len(run(files, out).written) == 2
 
 
-def test_face_smaller_than_the_size_is_too_small_and_its_photo_is_not_decoded(tmp_path: Path) -> None:
+def test_face_smaller_than_the_size_is_too_small_and_its_photo_is_not_decoded(out: Path) -> None:
     files = cat("a.jpg")
     files["a.jpg"] = files["a.jpg"][:-300]  # decoding would say "truncated"
-    report = run(write_folder(files, tmp_path / "source"), tmp_path / "out", size=101)
+    report = run(files, out, size=101)
     assert report.too_small == {"a.jpg": "the face is 100.0 pixels wide, below 101"}
 
 
-def test_no_damage_to_a_photo_or_annotation_ends_the_run(tmp_path: Path) -> None:
+def test_no_damage_to_a_photo_or_annotation_ends_the_run(out: Path) -> None:
     rng = random.Random(0)
     files: Files = {}
     for number in range(60):
-        name = f"{number}.{('jpg', 'png', 'gif', 'webp', 'bmp')[number % 5]}"
-        content = bytearray(photo(file_format=("JPEG", "PNG", "GIF", "WEBP", "BMP")[number % 5]))
+        kind = ("jpeg", "png", "gif", "webp", "bmp")[number % 5]
+        content = bytearray(photo(file_format=kind.upper()))
         for _ in range(rng.randrange(1, 40)):
             content[rng.randrange(len(content) if number % 2 else 100)] = rng.randrange(256)
-        files |= {name: bytes(content), f"{name}.cat": CAT.encode()}
-    report = run(write_folder(files, tmp_path / "source"), tmp_path / "out")
+        files |= {f"{number}.{kind}": bytes(content), f"{number}.{kind}.cat": CAT.encode()}
+    report = run(files, out)
     assert report.photos == 60
-    assert len(pictures(tmp_path / "out")) == len(report.written)
+    assert len(pictures(out)) == len(report.written)
 
 
 # --- unsafe zips -------------------------------------------------------------------------------------------
-
-
-def member(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = mode << 16
-    info.compress_type = zipfile.ZIP_DEFLATED
-    return info
-
-
 def test_nothing_is_written_outside_the_folder_whatever_a_member_is_called(tmp_path: Path) -> None:
     source, inside = tmp_path / "a.zip", tmp_path / "deep" / "in"
     inside.mkdir(parents=True)
@@ -375,136 +323,112 @@ def test_nothing_is_written_outside_the_folder_whatever_a_member_is_called(tmp_p
         "link.jpg": "a link",
         "pipe.jpg": "not a regular file",
     }
+    odd = ['<b>:"c|?*.jpg', "e\x01.jpg", "...jpg", ".hidden/a.jpg", "./f//g.jpg", "h. /i.jpg", "fine.jpg"]
     with zipfile.ZipFile(source, "w") as archive:
-        for name in bad:
-            mode = {"link.jpg": stat.S_IFLNK, "pipe.jpg": stat.S_IFIFO}.get(name, stat.S_IFREG)
-            archive.writestr(member(name, mode), b"/etc/passwd" if name == "link.jpg" else photo())
-        for name in (
-            '<b>:"c|?*.jpg',
-            "e\x01.jpg",
-            "...jpg",
-            ".hidden/a.jpg",
-            "./f//g.jpg",
-            "h. /i.jpg",
-            "fine.jpg",
-        ):
-            archive.writestr(member(name), photo())
-    before = tree(tmp_path)
+        for name in [*bad, *odd]:
+            member = zipfile.ZipInfo(name)
+            kind = {"link.jpg": stat.S_IFLNK, "pipe.jpg": stat.S_IFIFO}.get(name, stat.S_IFREG)
+            member.external_attr = (kind | 0o644) << 16
+            archive.writestr(member, b"/etc/passwd" if name == "link.jpg" else photo())
+    before = set(tmp_path.rglob("*"))
     report = run(source, inside / "out")
-    assert {name.replace("\\", "/"): True for name in bad} == dict.fromkeys(report.refused, True)
+    assert report.refused.keys() == {name.replace("\\", "/") for name in bad}
     for name, reason in bad.items():
         assert reason in report.refused[name.replace("\\", "/")]
     assert pictures(inside / "out") == ["_b___c___.png", "e_.png", "f/g.png", "fine.png", "h/i.png"]
-    assert {path for path in tree(tmp_path) - before if inside / "out" not in (path, *path.parents)} == set()
+    made = set(tmp_path.rglob("*")) - before
+    assert {path for path in made if inside / "out" not in (path, *path.parents)} == set()
 
 
-def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare_module, "LARGEST_MEMBER", 3_000_000)
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.jpg", bytes(2_000_000))
-        archive.writestr("large.jpg", bytes(3_000_001))
-        archive.writestr("fine.jpg", photo())
+def test_bombs_are_refused_before_they_are_unpacked(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LARGEST_MEMBER", 3_000_000)
+    files = {"bomb.jpg": bytes(2_000_000), "large.jpg": bytes(3_000_001), "fine.jpg": photo()}
+    files["bomb.jpg.cat.txt"] = bytes(9_000_000)  # not wanted, so never read
+    source = write_zip(files, out.parent / "a.zip")
+    with zipfile.ZipFile(source, "a") as archive:
         archive.writestr("bzip2.jpg", photo(), zipfile.ZIP_BZIP2)
-        archive.writestr("bomb.jpg.cat.txt", bytes(9_000_000))  # not wanted, so never read
-    report = run(tmp_path / "a.zip", tmp_path / "out")
+    report = run(source, out)
     assert report.refused == {
         "bomb.jpg": "unpacks to more than 200 times its size",
         "large.jpg": "3,000,001 bytes, beyond 3,000,000",
         "bzip2.jpg": "packed by another method than deflate",
     }
-    assert pictures(tmp_path / "out") == ["fine.png"]
+    assert pictures(out) == ["fine.png"]
 
 
-def test_member_that_lies_about_its_size_is_unreadable(tmp_path: Path) -> None:
-    content = bytearray(write_zip({"a.jpg": bytes(5_000_000)}, tmp_path / "a.zip").read_bytes())
-    directory = content.rindex(b"PK\x01\x02")
-    content[directory + 24 : directory + 28] = struct.pack("<I", 1000)
-    (tmp_path / "a.zip").write_bytes(content)
-    report = run(tmp_path / "a.zip", tmp_path / "out")
+def changed_zip(files: Files, file: Path, change: Callable[[bytearray], object]) -> Path:
+    content = bytearray(write_zip(files, file).read_bytes())
+    change(content)
+    file.write_bytes(content)
+    return file
+
+
+def test_member_that_lies_about_its_size_is_unreadable(out: Path) -> None:
+    def lie(content: bytearray) -> None:
+        struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 1000)
+
+    report = run(changed_zip({"a.jpg": bytes(5_000_000)}, out.parent / "a.zip", lie), out)
     assert "a.jpg" in report.unreadable
 
 
-def test_zip_that_claims_too_much_in_all_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare_module, "LARGEST_ZIP", 10_000)
-    source = write_zip({f"{i}.jpg": photo() for i in range(5)}, tmp_path / "a.zip")
+def test_zip_that_claims_too_much_in_all_is_an_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LARGEST_ZIP", 10_000)
     with pytest.raises(PrepareError, match=r"a\.zip claims to hold .* unpack it"):
-        run(source, tmp_path / "out")
+        run(write_zip({f"{i}.jpg": photo() for i in range(5)}, out.parent / "a.zip"), out)
 
 
-def test_encrypted_zip_is_one_clear_error(tmp_path: Path) -> None:
-    content = bytearray(write_zip(cat("a.jpg"), tmp_path / "a.zip").read_bytes())
-    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(signature) + offset] |= 1
-    (tmp_path / "a.zip").write_bytes(content)
+def test_encrypted_zip_is_one_clear_error(out: Path) -> None:
+    def encrypt(content: bytearray) -> None:
+        for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            content[content.index(signature) + offset] |= 1
+
     with pytest.raises(PrepareError, match=r"a\.zip is encrypted: unpack it"):
-        run(tmp_path / "a.zip", tmp_path / "out")
+        run(changed_zip(cat("a.jpg"), out.parent / "a.zip", encrypt), out)
 
 
 def test_damaged_zip_is_one_clear_error_or_a_report(tmp_path: Path) -> None:
-    whole = write_zip(CATS, tmp_path / "a.zip").read_bytes()
+    source = tmp_path / "b.zip"
+    whole = write_zip(CATS, source).read_bytes()
     for number, content in enumerate((whole[:-200], whole[: len(whole) // 2], b"PK\x03\x04", b"", b"<html>")):
-        (tmp_path / "b.zip").write_bytes(content)
+        source.write_bytes(content)
         with pytest.raises(PrepareError, match=r"b\.zip is not a whole zip file .*download it again"):
-            run(tmp_path / "b.zip", tmp_path / f"out{number}")
+            run(source, tmp_path / f"out{number}")
     rng = random.Random(1)
     for number in range(150):
         damaged = bytearray(whole)
         for _ in range(rng.randrange(1, 8)):
             damaged[-rng.randrange(1, 400)] = rng.randrange(256)  # in the directory, at its end
-        (tmp_path / "b.zip").write_bytes(damaged)
-        try:
-            run(tmp_path / "b.zip", tmp_path / f"damaged{number}")
-        except PrepareError:
-            continue
+        source.write_bytes(damaged)
+        with suppress(PrepareError):
+            run(source, tmp_path / f"damaged{number}")
 
 
-def test_member_damaged_inside_is_named_and_the_others_are_used(tmp_path: Path) -> None:
-    content = bytearray(write_zip(cat("a.jpg") | cat("b.jpg", seed=3), tmp_path / "a.zip").read_bytes())
-    content[300] ^= 255
-    (tmp_path / "a.zip").write_bytes(content)
-    report = run(tmp_path / "a.zip", tmp_path / "out")
-    assert list(report.unreadable) == ["a.jpg"]
-    assert pictures(tmp_path / "out") == ["b.png"]
+def test_member_damaged_inside_is_named_and_the_others_are_used(out: Path) -> None:
+    def damage(content: bytearray) -> None:
+        content[300] ^= 255
+
+    files = cat("a.jpg") | cat("b.jpg", seed=3)
+    assert list(run(changed_zip(files, out.parent / "a.zip", damage), out).unreadable) == ["a.jpg"]
+    assert pictures(out) == ["b.png"]
 
 
-def test_name_in_a_zip_that_is_too_long_for_the_disk_is_refused_by_name(tmp_path: Path) -> None:
+def test_name_in_a_zip_that_is_too_long_for_the_disk_is_refused_by_name(out: Path) -> None:
     names = ["x" * 300 + ".jpg", "y" * 300 + "/a.jpg", "/".join(["z" * 200] * 25) + "/a.jpg"]
-    source = write_zip({name: photo() for name in [*names, "fine.jpg"]}, tmp_path / "a.zip")
-    report = run(source, tmp_path / "out")
+    report = run(write_zip({name: photo() for name in [*names, "fine.jpg"]}, out.parent / "a.zip"), out)
     assert report.refused == dict.fromkeys(names, "the name is too long to write")
-    assert pictures(tmp_path / "out") == ["fine.png"]
+    assert pictures(out) == ["fine.png"]
 
 
-def test_what_macos_adds_to_a_zip_is_not_taken_for_photos(tmp_path: Path) -> None:
-    source = write_zip(cat("a.jpg") | {"__MACOSX/._a.jpg": b"x", "._a.jpg.cat": b"x"}, tmp_path / "a.zip")
-    assert run(source, tmp_path / "out").photos == 1
-
-
-def test_neither_hidden_members_nor_those_of_a_run_are_taken_from_a_zip_and_others_are_named(
-    tmp_path: Path,
-) -> None:
+def test_neither_hidden_members_nor_those_of_a_run_are_taken_from_a_zip(out: Path) -> None:
     names = [".Trash-1/a.jpg", "b/.c.jpg", "@eaDir/a.jpg", "runs/1/images/step_1.png", "runs/1/run.json"]
+    names += ["__MACOSX/._a.jpg", "._a.jpg.cat"]
     files = {name: photo() for name in ["a.jfif", *names, "d.heic", "b/notes.txt"]}
-    report = run(write_zip(files, tmp_path / "a.zip"), tmp_path / "out")
+    report = run(write_zip(files, out.parent / "a.zip"), out)
     assert report.summary() == "1 photo: 1 written, 2 other files passed over"
     assert list(report.passed_over) == ["d.heic", "b/notes.txt"]
 
 
-def test_what_a_killed_program_left_half_written_is_not_taken_for_a_photo(tmp_path: Path) -> None:
-    source = write_folder({"a.jpg": photo(), f"{PARTIAL}1234.jpg": photo()}, tmp_path / "source")
-    assert list(run(source, tmp_path / "out").written) == ["a.jpg"]
-
-
 # --- folders ----------------------------------------------------------------------------------------------
-
-
-def test_links_to_photos_are_read(tmp_path: Path) -> None:
-    source = write_folder({"a.jpg": photo()}, tmp_path / "source")
-    (source / "link.jpg").symlink_to("a.jpg")
-    run(source, tmp_path / "out")
-    assert pictures(tmp_path / "out") == ["a.png", "link.png"]
-
-
 def test_missing_or_empty_source_is_one_clear_error_and_nothing_is_made(tmp_path: Path) -> None:
     with pytest.raises(PrepareError, match="nowhere: no such folder or zip file"):
         run(tmp_path / "nowhere", tmp_path / "out")
@@ -525,8 +449,7 @@ def test_the_source_or_a_folder_around_it_cannot_be_written_to(tmp_path: Path) -
 
 def test_pictures_made_inside_the_source_are_not_taken_for_photos(tmp_path: Path) -> None:
     source = write_folder({"a.jpg": photo()}, tmp_path / "source")
-    for _ in range(2):
-        assert run(source, source / "faces").photos == 1
+    assert [run(source, source / "faces").photos for _ in range(2)] == [1, 1]
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"workers": 0}])
@@ -536,18 +459,15 @@ def test_size_or_workers_below_one_are_an_error(wrong: dict[str, int], tmp_path:
 
 
 # --- again, interrupted, together --------------------------------------------------------------------------
-
-
-def test_second_run_skips_what_is_finished_and_makes_the_rest(tmp_path: Path) -> None:
-    source, out = write_folder(CATS, tmp_path / "source"), tmp_path / "out"
-    run(source, out)
+def test_second_run_skips_what_is_finished_and_makes_the_rest(out: Path) -> None:
+    run(CATS, out)
     kept = (out / "00000001_000.png").stat().st_mtime_ns
     (out / "00000100_002.png").write_bytes(b"half a picture")
-    report = run(source, out)
+    report = run(CATS, out)
     assert report.already_there == {"CAT_00/00000001_000.jpg": "00000001_000.png"}
     assert report.written == {"CAT_01/00000100_002.jpg": "00000100_002.png"}
     assert (out / "00000001_000.png").stat().st_mtime_ns == kept
-    assert len(run(source, out, size=32).written) == 2
+    assert len(run(CATS, out, size=32).written) == 2
 
 
 def test_pictures_of_another_source_are_neither_taken_for_ones_own_nor_lost(tmp_path: Path) -> None:
@@ -566,71 +486,52 @@ def test_pictures_of_another_source_are_neither_taken_for_ones_own_nor_lost(tmp_
     assert run(sources[0], out).already_there == {"x.jpg": "x.png"}
 
 
-def test_photo_that_is_added_takes_no_name_of_an_earlier_picture(tmp_path: Path) -> None:
-    source, out = write_folder({"a.jpg": photo(seed=1)}, tmp_path / "source"), tmp_path / "out"
-    run(source, out)
-    write_folder({"a.jpeg": photo(seed=2)}, source)
+def test_photo_that_is_added_takes_no_name_of_an_earlier_picture(out: Path) -> None:
+    run({"a.jpg": photo(seed=1)}, out)
     for _ in range(2):
-        report = run(source, out)
+        report = run({"a.jpeg": photo(seed=2)}, out)
         assert report.written | report.already_there == {"a.jpg": "a.png", "a.jpeg": "a-2.png"}
 
 
-def test_report_file_says_what_became_of_each_photo(tmp_path: Path) -> None:
-    files = CATS | cat("00000004_007.jpg") | {"b.jpg": photo()}
-    report = run(write_folder(files, tmp_path / "source"), tmp_path / "out")
+def test_report_file_says_what_became_of_each_photo(out: Path) -> None:
+    report = run(CATS | cat("00000004_007.jpg") | {"b.jpg": photo()}, out)
     assert report.summary() == "4 photos: 2 written, 1 outliers, 1 without annotation"
-    written = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert written["summary"] == report.summary()
-    assert written["size"] == SIZE
-    assert written["written"] == report.written
-    assert written["without_annotation"] == report.without_annotation
+    written = json.loads((out / "report.json").read_text())
+    assert written.items() >= {"summary": report.summary(), "size": SIZE, **asdict(report)}.items()
 
 
 def test_full_disk_ends_the_run_and_leaves_no_part_of_a_picture_or_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write_half(file: Path, content: bytes) -> int:
         with file.open("wb") as opened:
             opened.write(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    source = write_folder(CATS, tmp_path / "source")
-    monkeypatch.setattr(Path, "write_bytes", write_half)
-    with pytest.raises(OSError, match="No space left"):
-        run(source, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-    monkeypatch.undo()
-    run(source, tmp_path / "out")
-    before = (tmp_path / "out" / "report.json").read_bytes()
-    monkeypatch.setattr(Path, "write_bytes", write_half)
-    with pytest.raises(OSError, match="No space left"):
-        run(source, tmp_path / "out")
-    assert (tmp_path / "out" / "report.json").read_bytes() == before
+    def run_on_full_disk() -> dict[Path, bytes]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", write_half)
+            with pytest.raises(OSError, match="No space left"):
+                run(source, out)
+        return {file: file.read_bytes() for file in out.iterdir()}
+
+    source = write_folder(CATS, out.parent / "source")
+    assert run_on_full_disk() == {}
+    run(source, out)
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    assert run_on_full_disk() == before
 
 
-def test_two_runs_at_once_do_no_harm(tmp_path: Path) -> None:
-    source = write_folder({f"{i}.jpg": photo(seed=i) for i in range(40)}, tmp_path / "source")
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            run(source, tmp_path / "out")
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
-    assert len(pictures(tmp_path / "out")) == 40
+def test_three_runs_at_once_do_no_harm(out: Path) -> None:
+    source = write_folder({f"{i}.jpg": photo(seed=i) for i in range(40)}, out.parent / "source")
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: run(source, out), range(3)))  # which raises what a run raised
+    assert len(pictures(out)) == 40
 
 
 PROGRAM = """
 import sys
-from catdcgan.files import PARTIAL
-from catdcgan.prepare import prepare
+from catdcgan.data.prepare import prepare_photos
 assert not {"tensorflow", "matplotlib", "cv2"} & set(sys.modules)
 try:
     prepare_photos(sys.argv[1], sys.argv[2], 64, progress=False)
@@ -641,13 +542,10 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_interrupted_run_leaves_whole_pictures_and_the_next_goes_on(
-    number: int, status: int, tmp_path: Path
-) -> None:
-    content = photo((1500, 1500), "PNG")
-    source = write_folder({f"{i:03}.png": content for i in range(100)}, tmp_path / "source")
-    out = tmp_path / "out"
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(source), str(out)])
+def test_killed_run_leaves_whole_pictures_and_the_next_goes_on(number: int, status: int, out: Path) -> None:
+    large = photo((1500, 1500), "PNG")
+    source = write_folder(dict.fromkeys((f"{i:03}.png" for i in range(100)), large), out.parent / "source")
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, source, out])
     while process.poll() is None and len(list(out.glob("[!.]*.png"))) < 5:
         time.sleep(0.01)
     process.send_signal(number)
@@ -662,13 +560,9 @@ def test_interrupted_run_leaves_whole_pictures_and_the_next_goes_on(
     assert len(report.written) == 100 - len(made)
 
 
-# --- real photos -------------------------------------------------------------------------------------------
-
-
+@pytest.mark.skipif(not ANNOTATED.is_dir(), reason=f"no real photos: {ANNOTATED} is not on this machine")
 def test_real_photos_of_the_cat_dataset(tmp_path: Path) -> None:
-    if not ANNOTATED.is_dir():
-        pytest.skip(f"no real photos: {ANNOTATED} is not on this machine")
     report = run(ANNOTATED, tmp_path, size=128)
     assert report.summary() == "40 photos: 26 written, 11 too small, 3 outliers"
-    report = prepare_photos(ANNOTATED, tmp_path / "2", keep_outliers=True, progress=False)
+    report = run(ANNOTATED, tmp_path / "2", size=128, keep_outliers=True)
     assert list(report.wrong_annotation) == ["00000003_015.jpg"]

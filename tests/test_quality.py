@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from catdcgan import draw_cats, random_latents
+from catdcgan import Dataset, draw_cats, random_latents
 from catdcgan.cli import main as catdcgan
-
-PROGRAM = Path(__file__).parents[1] / "benchmarks" / "quality.py"
 
 
 @pytest.fixture(scope="module")
 def quality() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("quality", PROGRAM)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+        return importlib.import_module("quality")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +45,8 @@ def test_closest_pair_is_found_whatever_its_brightness(photos: np.ndarray, quali
     images = photos[:20].copy()
     distance = quality.closest_pair(images)[0]
     images[17] = images[4] * 0.6 + 20
-    closer, one, other = quality.closest_pair(images)
-    assert (one, other) == (4, 17)
+    closer, *pair = quality.closest_pair(images)
+    assert pair == [4, 17]
     assert closer < 0.05 < 0.2 < distance
 
 
@@ -89,20 +85,17 @@ def test_sliced_wasserstein_distance_of_shifted_points_is_their_shift(quality: M
     points = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
     assert quality.sliced_wasserstein(points, points[::-1]) == 0
     # A direction sees |cos| of the shift, whose mean over the sphere is one half.
-    assert quality.sliced_wasserstein(points, points + np.array([2, 0, 0]), 4000) == pytest.approx(
-        1, rel=0.03
-    )
+    shifted = points + np.array([2, 0, 0])
+    assert quality.sliced_wasserstein(points, shifted, 4000) == pytest.approx(1, rel=0.03)
 
 
-def test_details_of_the_same_kind_of_picture_are_near_and_blur_or_noise_drives_them_apart(
+def test_blur_or_noise_drives_the_details_of_the_same_kind_of_picture_apart(
     photos: np.ndarray, quality: ModuleType
 ) -> None:
-    one, other = photos[:65], photos[65:]
-    details, theirs = quality.details, quality.details(other)
-    same = quality.detail_distances(details(one), theirs)
-    smooth = quality.detail_distances(details(quality.blur(one.astype(np.float32))), theirs)
+    one, theirs = photos[:65], quality.details(photos[65:])
     noise = np.random.default_rng(0).normal(0, 20, one.shape)
-    noisy = quality.detail_distances(details(add(one, noise)), theirs)
+    changed = (one, quality.blur(one.astype(np.float32)), add(one, noise))
+    same, smooth, noisy = (quality.detail_distances(quality.details(images), theirs) for images in changed)
     assert len(same) == 3
     assert smooth[0] > 2 * same[0]
     assert noisy[0] > 2 * same[0]
@@ -141,15 +134,23 @@ def test_copies_are_told_from_new_pictures(photos: np.ndarray, quality: ModuleTy
     assert (ratios(photos[100:]) > quality.COPY).mean() > 0.8
 
 
-def needs_opencv() -> None:
-    pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e '.[benchmark]'")
+@pytest.fixture
+def opencv() -> ModuleType:
+    return pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e '.[benchmark]'")
 
 
+@pytest.fixture
+def drawn(opencv: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A folder of 70 drawn cats, for what looks at them with OpenCV."""
+    assert catdcgan(["draw", "--count=70", "--size=32", f"--out={tmp_path / 'cats'}"]) == 0
+    capsys.readouterr()
+    return tmp_path / "cats"
+
+
+@pytest.mark.usefixtures("opencv")
 def test_opencv_finds_the_faces_of_real_cats_and_none_in_noise(real_faces: Path, quality: ModuleType) -> None:
-    needs_opencv()
     files = sorted(real_faces.iterdir())[:400:10]
-    images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
-    assert quality.faces_found(images).mean() > 0.7
+    assert quality.faces_found(Dataset(files, 128).images).mean() > 0.7
     noise = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), np.uint8)
     assert quality.faces_found(noise).tolist() == [False] * 5
 
@@ -165,49 +166,37 @@ def shell(quality: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
 def test_table_has_the_photos_and_each_checkpoint_once_and_the_sheets_are_made(
     run: Path,
-    tmp_path: Path,
+    drawn: Path,
     shell: Callable[..., None],
     quality: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    needs_opencv()
-    cats, given = draw_cats(64, size=32, seed=9), []
-
-    def draw(name: str, latents: np.ndarray) -> np.ndarray:
-        given.append((name, latents))
-        return cats
-
-    monkeypatch.setattr(quality, "sample", draw)
-    checkpoint, data = run / "models" / "model.ckpt", tmp_path / "photos"
-    assert catdcgan(["draw", "--count=70", "--size=32", f"--out={data}"]) == 0
-    capsys.readouterr()
+    cats, sample = draw_cats(64, size=32, seed=9), Mock()
+    sample.return_value = cats
+    monkeypatch.setattr(quality, "sample", sample)
+    checkpoint = run / "models" / "model.ckpt"
     files = [f"{checkpoint}.data-00000-of-00001", f"{checkpoint}.index"]
-    sheet, near = tmp_path / "sheet.png", tmp_path / "near.png"
-    shell(*files, "--data", data, "--count=64", "--seed=3", "--sheet", sheet, "--neighbours", near)
+    sheet, near = drawn.with_name("sheet.png"), drawn.with_name("near.png")
+    shell(*files, "--data", drawn, "--count=64", "--seed=3", "--sheet", sheet, "--neighbours", near)
     _, *rows = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in rows] == ["photos", str(checkpoint)]
     assert "(0.00)" not in rows[0], "a photo is no copy of itself"
-    ((name, latents),) = given
+    ((name, latents),) = (call.args for call in sample.call_args_list)
     assert name == str(checkpoint)
     assert np.array_equal(latents, random_latents(64, 100, seed=3))
-    drawn = np.asarray(Image.open(sheet))
-    assert drawn.shape == (8 * 32, 8 * 32, 3)
-    assert np.array_equal(drawn[:32, 32:64], cats[1])
-    beside = np.asarray(Image.open(near))
-    assert beside.shape == (8 * 32, 8 * 32, 3)
-    assert np.array_equal(beside[:32, 4 * 32 : 5 * 32], cats[1])
+    for file, column in ((sheet, 1), (near, 4)):
+        pixels = np.asarray(Image.open(file))
+        assert pixels.shape == (8 * 32, 8 * 32, 3)
+        assert np.array_equal(pixels[:32, column * 32 : (column + 1) * 32], cats[1])
 
 
 def test_a_folder_of_pictures_is_measured_as_a_checkpoint_is(
-    tmp_path: Path, shell: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    drawn: Path, shell: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    needs_opencv()
-    assert catdcgan(["draw", "--count=64", "--size=32", f"--out={tmp_path / 'cats'}"]) == 0
-    capsys.readouterr()
-    shell(tmp_path / "cats", "--count=64")
+    shell(drawn, "--count=64")
     header, row = capsys.readouterr().out.splitlines()
-    assert row.startswith(f"{tmp_path / 'cats'} 0.")
+    assert row.startswith(f"{drawn} 0.")
     assert "nearest" not in header
 
 

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from catdcgan.data.drawn import GRAY
-from catdcgan.data.photos import to_rgb
+from catdcgan.data.photos import GRAY, to_rgb
 
 LANDMARKS = (
     "left eye",
