@@ -10,13 +10,16 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help notebook test lint bench clean pins
+.PHONY: help notebook quick test coverage lint format bench clean pins
 
 help:
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
-	@echo "make test       run every test, the notebook among them"
+	@echo "make quick      run the tests that train nothing, in under a minute"
+	@echo "make test       run every test, the notebook among them; some: make test ARGS=\"-k resume\""
+	@echo "make coverage   run the tests and list the lines that none reaches"
 	@echo "make lint       check style and types"
-	@echo "make bench      measure how fast training, drawing and starting are; some seven minutes"
+	@echo "make format     let ruff format the code and fix what it can"
+	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
 
@@ -25,14 +28,27 @@ notebook: .venv/.installed
 
 # One pytest run, so one summary. Two processes share its files, so TensorFlow starts twice and not forty times;
 # the longest, the notebook, comes first. A cell of it may take up to ten minutes on a slow machine.
+PYTEST := $(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/.installed
-	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder \
-		--nbval --nbval-current-env --nbval-cell-timeout=600 notebooks/cat_dcgan.ipynb tests
+	$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks/cat_dcgan.ipynb tests $(ARGS)
+
+quick: .venv/.installed
+	$(PYTEST) -m "not slow" tests $(ARGS)
+
+# In one process, as coverage counts there; the notebook would hide what no test reaches.
+coverage: .venv/.installed
+	$(RUN) coverage run -m pytest -q tests $(ARGS)
+	$(RUN) coverage combine -q
+	$(RUN) coverage report --show-missing --skip-covered
 
 lint: .venv/.installed
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
+
+format: .venv/.installed
+	$(RUN) ruff format
+	$(RUN) ruff check --fix
 
 # PyTorch, to compare with, comes first: on Linux PyPI's build brings gigabytes for a GPU, PyTorch's own index
 # one for CPUs alone. (Where that index cannot be reached, pip warns, and takes the build it can get.)
@@ -60,7 +76,7 @@ bench: .venv/.installed
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist catdcgan.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .coverage* build dist catdcgan.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv resolves for all four Pythons and all systems at once; pip cannot. It gets a throw-away environment.

@@ -257,6 +257,6 @@ def test_every_bug_of_the_tutorial_has_a_test_that_fails_on_it() -> None:
         r"^\s*(?:@pytest\.mark|pytestmark = pytest\.mark)\.tutorial_bug\((\d+)\)", re.MULTILINE
     )
     rows = {int(row) for file in TESTS.rglob("test_*.py") for row in marks.findall(file.read_text())}
-    # Row 28, the script that prepares the CAT dataset, belongs to another issue.
+    # Row 28 is the script that prepares the CAT dataset.
     assert sorted(set(range(1, 28)) - rows) == []
     assert max(rows) <= 28
