@@ -12,6 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 NOTEBOOK = Path(__file__).resolve().with_name("cat_dcgan.ipynb")
 RESULT = NOTEBOOK.parents[1] / "runs" / "notebook" / NOTEBOOK.name
@@ -62,6 +63,8 @@ def main() -> None:
     except CellExecutionError as error:
         sys.exit(f"\n{error}\nThe notebook stopped at this cell. Nothing was written.")
 
+    # Of a progress bar only the last state, as on a screen.
+    notebook, _ = CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
     page, _ = HTMLExporter().from_notebook_node(notebook)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, RESULT)
