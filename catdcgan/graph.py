@@ -65,14 +65,14 @@ def training_graph(settings: Settings) -> TrainingGraph:
         fake = generator(input_z, image_shape[-1], True, alpha, width, settings.image_size)
         out_real, logits_real = discriminator(augment(input_real), False, alpha, width)
         out_fake, logits_fake = discriminator(augment(fake), True, alpha, width)
-        metrics = {"d_real": tf.reduce_mean(out_real), "d_fake": tf.reduce_mean(out_fake)}
-        metrics["d_loss"] = discriminator_loss(logits_real, logits_fake, settings.smooth)
-        d_step = network_step("discriminator", metrics["d_loss"], lr_D, settings.beta1)
+        d_real, d_fake = tf.reduce_mean(out_real), tf.reduce_mean(out_fake)
+        d_loss = discriminator_loss(logits_real, logits_fake, settings.smooth)
+        d_step = network_step("discriminator", d_loss, lr_D, settings.beta1)
         with tf.control_dependencies([d_step]):  # the same fakes, judged by the updated discriminator
             _, logits_fake = discriminator(augment(fake), True, alpha, width)
-        metrics["g_loss"] = generator_loss(logits_fake)
+        g_loss = generator_loss(logits_fake)
         generator_variables = tf.global_variables("generator")  # before Adam adds its own
-        g_step = network_step("generator", metrics["g_loss"], lr_G, settings.beta1)
+        g_step = network_step("generator", g_loss, lr_G, settings.beta1)
 
     with tf.control_dependencies([g_step]):
         step = tf.assign_add(counters[0], 1).op
@@ -99,7 +99,7 @@ def training_graph(settings: Settings) -> TrainingGraph:
         lr_G=lr_G,
         lr_D=lr_D,
         step=step,
-        metrics=metrics,
+        metrics={"d_loss": d_loss, "g_loss": g_loss, "d_real": d_real, "d_fake": d_fake},
         counters=counters,
         sampling_variables=sampling_variables,
         all_finite=tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in floats]),
