@@ -1,4 +1,4 @@
-"""A folder of images in memory, and the batches that training takes from it."""
+"""A dataset of images in memory, and its batches for training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dataset:
     Attributes:
         images: uint8 array (n, size, size, channels).
         image_mode: "RGB" (3 channels) or "L" (grayscale, 1 channel).
-        seed: with an epoch's number, decides the order of that epoch.
+        seed: together with an epoch's number, determines the order of that epoch.
         skipped: (path, reason) of each file or folder that could not be read.
     """
 
@@ -44,24 +44,24 @@ class Dataset:
         cache: bool = True,
         quiet: bool = False,
     ) -> None:
-        """Read images from a folder (and the folders in it) or from a list of files.
+        """Read images from a folder and its subfolders, or from a list of files.
 
-        Each picture is turned as its EXIF rotation says, cut to its centre square and resized to `size`.
-        A file that cannot be read is skipped, and named in one warning; what is no picture by its ending is
-        counted in another.
+        Each picture is rotated according to its EXIF data, cropped to its centre square and resized to
+        `size`. Files that cannot be read are skipped and named in one warning; files without a picture's
+        suffix are counted in another.
 
         Args:
             source: folder, or files.
             size: side of the images, in pixels.
             mode: "RGB" or "L".
-            seed: with an epoch's number, decides the order of that epoch.
-            cache: keep a folder's images in a hidden file in it, so that the next start is quick. It is used
+            seed: together with an epoch's number, determines the order of that epoch.
+            cache: keep a folder's images in a hidden file in it, so that the next start is fast. It is used
                 as long as the images have the same names, sizes and times. If it cannot be written, a warning
                 says so.
             quiet: show no progress.
 
         Raises:
-            DataError: no such folder, no image in it, or none that can be read.
+            DataError: there is no such folder, it holds no images, or none of them can be read.
             InputError: it is the folder of a run.
             OSError: the folder cannot be read.
             ValueError: `mode` is neither "RGB" nor "L", or `size` is below 1.
@@ -73,7 +73,7 @@ class Dataset:
         if isinstance(source, str | os.PathLike):
             found = find_images(source)
             where, files = str(source), list(found.files)
-            kept_in = cache_file(source, size, mode)
+            cache_path = cache_file(source, size, mode)
             key = cache_key(source, files, size, mode) if cache else None
         else:
             where, files = "the list of files", [Path(file) for file in source]
@@ -83,9 +83,9 @@ class Dataset:
             reasons = [expected, passed_over, _listing(found.unusable)]
             raise DataError(f"no images in {where}: {'; '.join(filter(None, reasons))}")
 
-        kept = read_cache(kept_in, key, (size, size, IMAGE_MODES[mode])) if key else None
-        if kept:
-            images, failed = kept
+        cached = read_cache(cache_path, key, (size, size, IMAGE_MODES[mode])) if key else None
+        if cached:
+            images, failed = cached
         else:
             images, errors = _decode(files, size, mode, quiet)
             failed = [(number, str(error) or type(error).__name__) for number, error in errors]
@@ -96,9 +96,9 @@ class Dataset:
             warnings.warn(f"skipped {_listing(skipped)}", stacklevel=2)
         if passed_over:
             warnings.warn(f"{passed_over}, in {where}", stacklevel=2)
-        if key and not kept and not any(_may_pass(error) for _, error in errors):
+        if key and not cached and not any(_is_temporary(error) for _, error in errors):
             try:
-                write_cache(kept_in, key, images, failed)
+                write_cache(cache_path, key, images, failed)
             except OSError as error:
                 warnings.warn(
                     f"the next start reads all images again, for want of a cache: {error}", stacklevel=2
@@ -111,7 +111,7 @@ class Dataset:
 
     @classmethod
     def from_array(cls, images: np.ndarray, seed: int = 0) -> Dataset:
-        """Make a dataset of images that are in memory already: uint8 (n, height, width, 3 or 1).
+        """Make a dataset from images already in memory: uint8 (n, height, width, 3 or 1).
 
         Raises:
             DataError: the array has another type or shape, or is empty.
@@ -136,22 +136,22 @@ class Dataset:
         return count, height, width, channels
 
     def fingerprint(self) -> str:
-        """Sum up the images in 16 letters: other images, or another order, give others."""
+        """Hash the images to 16 hexadecimal digits: other images, or another order, give another hash."""
         return hashlib.blake2b(np.ascontiguousarray(self.images).data, digest_size=8).hexdigest()
 
     def get_batches(
         self, batch_size: int, epoch: int | None = None, scale: bool = True
     ) -> Iterator[np.ndarray]:
-        """One epoch: every image once, in an order drawn from the seed and the epoch's number.
+        """Iterate over one epoch: every image once, in an order that depends on the seed and the epoch.
 
         Args:
-            batch_size: images in a batch. The last batch holds what is left, so it may be smaller.
-            epoch: number of the epoch, from 0; without it, the one after the last that was asked for.
-            scale: False gives the pixels as they are kept, uint8 from 0 to 255: a quarter of the bytes, for
-                `train` to scale in the graph.
+            batch_size: images in a batch. The last batch holds the remaining images, so it may be smaller.
+            epoch: number of the epoch, from 0; by default, the one after the last that was requested.
+            scale: False gives the pixels as stored, uint8 from 0 to 255: a quarter of the bytes, for `train`
+                to scale in the graph.
 
         Returns:
-            An iterator over float32 batches (batch_size, height, width, channels) in [-1, 1].
+            An iterator over batches (batch_size, height, width, channels): float32 in [-1, 1], or uint8.
 
         Raises:
             ValueError: `batch_size` is below 1.
@@ -167,7 +167,10 @@ class Dataset:
 
 
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
-    """Hand out the items of an iterable; a thread makes each one while the one before is in use."""
+    """Yield the items of an iterable; a thread prepares the next one while the current one is in use.
+
+    None ends the iteration, so it cannot be an item.
+    """
     iterator = iter(items)
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, iterator, None)
@@ -179,17 +182,18 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
 def epoch_batches(
     get_batches: Callable[..., Iterable[np.ndarray]], batch_size: int, epoch: int
 ) -> Iterator[np.ndarray]:
-    """Take the batches of an epoch. The article's `get_batches` takes the batch size, ours the epoch too.
+    """Yield the batches of an epoch. The article's `get_batches` takes a batch size, ours also the epoch.
 
     Raises:
-        TrainingError: while they are taken, if there is none or one holds no image.
+        TrainingError: during iteration, if there is no batch or a batch holds no images.
     """
     takes_epoch = "epoch" in inspect.signature(get_batches).parameters
     batches = get_batches(batch_size, epoch=epoch) if takes_epoch else get_batches(batch_size)
     return _with_images(batches, f"epoch {epoch + 1}: get_batches({batch_size}) gave")
 
 
-def _with_images(batches: Iterable[np.ndarray], given: str) -> Iterator[np.ndarray]:
+def _with_images(batches: Iterable[np.ndarray], prefix: str) -> Iterator[np.ndarray]:
+    """Yield the batches; raise TrainingError, its message starting with `prefix`, if one is empty."""
     trouble = "no batch"
     for batch in batches:
         trouble = "" if len(batch) else "a batch of no images"
@@ -198,19 +202,19 @@ def _with_images(batches: Iterable[np.ndarray], given: str) -> Iterator[np.ndarr
         yield batch
     if trouble:
         remedy = "Each call must give an epoch's batches anew: an iterator that was used up gives none"
-        raise TrainingError(f"{given} {trouble}. {remedy}")
+        raise TrainingError(f"{prefix} {trouble}. {remedy}")
 
 
 def scale_pixels(images: np.ndarray) -> np.ndarray:
-    """From uint8 (0 to 255) to float32 in [-1, 1], the range of the generator's tanh."""
+    """Convert uint8 (0 to 255) to float32 in [-1, 1], the range of the generator's tanh."""
     return images.astype(np.float32) / 127.5 - 1
 
 
 def find_images(folder: str | os.PathLike[str]) -> Found:
-    """List the pictures in a folder and the folders in it, sorted by path; see `find_files`.
+    """List the pictures in a folder and its subfolders, sorted by path; see `find_files`.
 
     Raises:
-        DataError: it is not there, or not a folder.
+        DataError: it does not exist, or is not a folder.
         InputError: it is the folder of a run.
         OSError: it cannot be read.
     """
@@ -224,39 +228,39 @@ def find_images(folder: str | os.PathLike[str]) -> Found:
 def _decode(
     files: Sequence[Path], size: int, mode: str, quiet: bool
 ) -> tuple[np.ndarray, list[tuple[int, Exception]]]:
-    """Decode files, in their order, with all cores.
+    """Decode files, in order, on all cores.
 
     Returns:
-        uint8 images (n, size, size, channels); the number and the error of each file that cannot be read.
+        uint8 images (n, size, size, channels); the index and the error of each file that cannot be read.
     """
 
     def read(file: Path) -> np.ndarray | Exception:
         try:
             return load_image(file, size, mode)
-        except Exception as error:  # of whichever kind a decoder raises: none may end the run
-            return error.with_traceback(None)  # which would keep the picture in memory
+        except Exception as error:  # decoders raise all kinds of errors; none of them may end the run
+            return error.with_traceback(None)  # the traceback would keep the picture in memory
 
-    # Pillow lets go of the interpreter lock while it decodes and resizes, so threads use all cores on photos.
-    # On images that are small already they gain little, but a thousand of those take half a second.
-    Image.init()  # now, and not in several threads at once
+    # Pillow releases the GIL while it decodes and resizes, so threads use all cores on photos. On images that
+    # are already small they gain little, but a thousand of those take half a second.
+    Image.init()  # here, not in several threads at once
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # of photos that are odd, but can be read
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd but readable photos
         options = {"unit": "image", "delay": 2, "disable": quiet, "file": screen()}
         results = list(tqdm(pool.map(read, files), "reading images", len(files), **options))
     errors = [(number, result) for number, result in enumerate(results) if isinstance(result, Exception)]
-    # Writing each image into one array as it comes would save the second copy, but the C library then gives
-    # memory back to the system after each photo and asks for it again: half as long again, on Linux.
+    # Writing each image straight into one array would avoid the second copy. But the C library would then
+    # return memory to the system after each photo and request it again: 1.5 times as long, on Linux.
     images = [result for result in results if isinstance(result, np.ndarray)]
     return np.stack(images) if images else np.empty((0, size, size, IMAGE_MODES[mode]), np.uint8), errors
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether the system's state is to blame, such as a missing permission, and not the file."""
+def _is_temporary(error: Exception) -> bool:
+    """Whether an error comes from the system's state, such as a missing permission, and not from the file."""
     return isinstance(error, MemoryError) or bool(getattr(error, "errno", None))
 
 
 def _listing(skipped: list[tuple[Path, str]]) -> str:
-    """Say which files were skipped and why; the first ten by name. Of no files, nothing."""
+    """Say which files were skipped and why, the first ten by name; an empty text if none were."""
     if not skipped:
         return ""
     lines = [f"{file} ({reason})" for file, reason in skipped[:10]]

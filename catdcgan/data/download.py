@@ -25,34 +25,35 @@ from catdcgan.errors import DownloadError
 from catdcgan.screen import screen
 
 KAGGLE_DATASET = "crawford/cat-dataset"
-TIMEOUT = 30.0  # seconds without a byte until a connection counts as broken
+TIMEOUT = 30.0  # seconds without a byte after which a connection counts as broken
 TRIES = 5  # connections in one call, the first included
-PAUSE = 1.0  # seconds before the second connection; doubled before each one after
+PAUSE = 1.0  # seconds before the second connection; doubled for each later one
 CHUNK = 1 << 18  # bytes read at a time
-NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # disk, file system's or process's limit, quota
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # full disk, limit on a file's size, quota
 
 
 class _Notes(NamedTuple):
-    """What ``NAME.part.json`` says of ``NAME.part``: going on is safe only with the very same file."""
+    """The contents of ``NAME.part.json``, about ``NAME.part``: only the very same file can be resumed."""
 
     url: str
-    validator: str | None  # for the header If-Range; None: the server gives no means to tell a changed file
-    total: int | None  # bytes of the whole file, where the server says
+    validator: str | None  # for the header If-Range; None if the server offers no way to detect a change
+    total: int | None  # bytes of the whole file, if the server tells
 
 
 def download_photos(url: str | None, out: Path, sha256: str | None = None, progress: bool = True) -> Path:
-    """Download a zip; what an interrupted download left is continued, a finished file is left as it is.
+    """Download a zip. An interrupted download is continued, and a finished file is left as it is.
 
-    While it runs, the file is called ``NAME.part``, with ``NAME.part.json`` beside it. It gets its name
-    when it has the length that the server said, the checksum if one was given, and reads as a zip. An
-    interrupted or broken download and a full disk keep the part; a wrong or truncated file is deleted.
+    During the download the file is called ``NAME.part``, with ``NAME.part.json`` beside it. It gets its final
+    name once it has the length announced by the server, the checksum if one was given, and opens as a zip.
+    After an interruption, a broken connection or on a full disk the part is kept; a wrong or truncated file
+    is deleted.
 
     Args:
-        url: https, http or file (``file:///full/path.zip``). None: the CAT dataset through ``kagglehub``,
-            which has its own cache, progress bar and account: `out` and `sha256` are not used, and this way
-            is unverified, since Kaggle could not be reached where it was written.
-        out: the file if it ends in .zip, else the folder for it, named as the end of the URL's path.
-        sha256: 64 hexadecimal digits that the file must have.
+        url: https, http or file (``file:///full/path.zip``). None for the CAT dataset through ``kagglehub``,
+            which has its own cache, progress bar and account: `out` and `sha256` are ignored. This path has
+            not been tested, because Kaggle could not be reached where it was written.
+        out: the file if it ends in .zip, else its folder; the end of the URL's path then names the file.
+        sha256: the checksum that the file must have, 64 hexadecimal digits.
         progress: show a bar in bytes.
 
     Returns:
@@ -60,13 +61,13 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
 
     Raises:
         DownloadError: the URL cannot be used or reached, the server refuses, the connection broke
-            `TRIES` times, the disk is full, or the file is not what it should be.
+            `TRIES` times, the disk is full, or the file is not a whole zip with the given checksum.
     """
     if url is None:
         return _from_kaggle()
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise DownloadError(f"a sha256 has 64 hexadecimal digits, unlike {sha256!r}")
-    url = quote(url, safe=string.punctuation)  # a space or "é" is no fault, though HTTP cannot send it
+    url = quote(url, safe=string.punctuation)  # a space or "é" is allowed, but HTTP cannot send it
     _check_url(url)
     target = out if out.suffix.lower() == ".zip" and not out.is_dir() else out / _name(url)
     part = target.with_name(f"{target.name}.part")
@@ -98,7 +99,7 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
 
 
 def _fetch(url: str, part: Path, bar: Any) -> None:
-    """Fill the part until it is whole, in at most `TRIES` connections."""
+    """Complete the part, in at most `TRIES` connections."""
     opener = build_opener(_Redirects)
     trouble: Exception | None = None
     for attempt in range(TRIES):
@@ -144,11 +145,11 @@ def _fetch(url: str, part: Path, bar: Any) -> None:
 
 
 def _receive(response: Any, url: str, part: Path, start: int, bar: Any) -> Exception | None:
-    """Write what one connection brings, from byte `start` on. Returns what broke it, or None at the end."""
+    """Write what one connection delivers, from byte `start` on. Returns what broke it, or None at the end."""
     try:
         total: int | None = int(response.headers["Content-Length"])
     except (TypeError, ValueError):
-        total = None  # sent in chunks, or until the server hangs up
+        total = None  # sent in chunks, or until the server closes the connection
     validator = _validator(response.headers)
     if response.status == 206:
         content_range = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
@@ -160,7 +161,7 @@ def _receive(response: Any, url: str, part: Path, start: int, bar: Any) -> Excep
             return HTTPException("the server sent a part of another file")
     else:
         start = 0
-        part.write_bytes(b"")  # before its notes: an old part must never go with new notes
+        part.write_bytes(b"")  # before the notes: an old part must never go with new notes
         _notes_of(part).write_text(json.dumps(_Notes(url, validator, total)._asdict()))
     bar.total, bar.n, bar.initial = total, start, start
     with part.open("r+b") as file:  # not "ab": a second run of the same download writes the same bytes
@@ -179,21 +180,21 @@ def _receive(response: Any, url: str, part: Path, start: int, bar: Any) -> Excep
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows redirects to http and https alone, and from https to https alone."""
+    """Follows redirects to http and https only, and from https to https only."""
 
-    http_error_308 = HTTPRedirectHandler.http_error_302  # Python 3.10 does not know 308, the lasting 307
+    http_error_308 = HTTPRedirectHandler.http_error_302  # Python 3.10 does not know 308, the permanent 307
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> Request | None:
-        # urllib refuses file by itself, but would follow to ftp.
+        # urllib itself refuses redirects to files, but would follow one to ftp.
         if urlsplit(newurl).scheme not in ("https", "http" if req.type == "http" else "https"):
             raise HTTPError(req.full_url, code, f"a redirect to {newurl} is not allowed", headers, fp)
         return super().redirect_request(req, fp, 307 if code == 308 else code, msg, headers, newurl)
 
 
 def _check_url(url: str) -> None:
-    """Raises DownloadError unless the URL is one of ours."""
+    """Raise DownloadError unless the URL is a valid https, http or file URL."""
     try:
         scheme, host, path, *_ = urlsplit(url)
     except ValueError as error:
@@ -205,20 +206,20 @@ def _check_url(url: str) -> None:
 
 
 def _name(url: str) -> str:
-    """A file name from the end of a URL's path: plain ASCII, no folder in it, not hidden, ending in .zip."""
+    """Make a file name from the end of a URL's path: plain ASCII, no folder, not hidden, ending in .zip."""
     name = re.split(r"[/\\]", unquote(urlsplit(url).path))[-1]
     stem = re.sub(r"[^\w.-]+", "_", re.sub(r"(?i)\.zip$", "", name), flags=re.ASCII)
     return (stem.strip("._-")[:100] or "download") + ".zip"
 
 
 def _validator(headers: Any) -> str | None:
-    """What If-Range may hold: the ETag unless it is weak, or the date if there is none (RFC 9110, 13.1.5)."""
+    """The value for If-Range: the ETag unless it is weak, or the date if there is none (RFC 9110, 13.1.5)."""
     tag = headers.get("ETag")
     return headers.get("Last-Modified") if tag is None else None if tag.startswith("W/") else tag
 
 
 def _check_file(file: Path, sha256: str | None, advice: str) -> None:
-    """Raises DownloadError, which ends in the advice, unless the file is a whole zip with that checksum."""
+    """Raise DownloadError, ending in the advice, unless the file is a whole zip with that checksum."""
     if sha256 is not None:
         digest = hashlib.sha256()
         with file.open("rb") as opened:
@@ -230,10 +231,10 @@ def _check_file(file: Path, sha256: str | None, advice: str) -> None:
             )
     try:
         with zipfile.ZipFile(file) as archive:
-            if any(member.header_offset < 0 for member in archive.infolist()):  # Python 3.11 lets it pass
+            if any(member.header_offset < 0 for member in archive.infolist()):  # Python 3.11 accepts it
                 raise zipfile.BadZipFile("its beginning is missing")
-    except Exception as error:  # zipfile has half a dozen types for a damaged file
-        with file.open("rb") as opened:  # often the page of a login or an error: it shows here
+    except Exception as error:  # zipfile raises half a dozen types of error for a damaged file
+        with file.open("rb") as opened:  # often it is a login or error page, as its first bytes show
             start = opened.read(40)
         raise DownloadError(
             f"{file.name} is no whole zip ({error}; {_bytes(_size(file))}, from {start!r} on); {advice}"
@@ -245,7 +246,7 @@ def _notes_of(part: Path) -> Path:
 
 
 def _read_notes(part: Path) -> _Notes:
-    """The part's notes; empty ones if there are none, or none that can be read."""
+    """The part's notes; empty ones if there are none or they cannot be read."""
     with suppress(OSError, ValueError, TypeError):
         notes = _Notes(**json.loads(_notes_of(part).read_text("utf-8")))
         if isinstance(notes.validator, str | None) and isinstance(notes.total, int | None):
@@ -277,7 +278,7 @@ def _from_kaggle() -> Path:
         ) from error
     try:
         path = Path(kagglehub.dataset_download(KAGGLE_DATASET))
-    except Exception as error:  # kagglehub's own, requests' and the disk's have no common type
+    except Exception as error:  # those of kagglehub, requests and the disk have no common type
         reason = " ".join(str(error).split())
         raise DownloadError(f"Kaggle: {reason}; or download the zip with a browser from {page}") from error
     if not path.exists():

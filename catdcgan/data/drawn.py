@@ -1,7 +1,7 @@
-"""Drawn cats: a seeded endless supply of frontal cat faces, so that training needs no download.
+"""Painted cats: an endless, seeded supply of frontal cat faces, so that training needs no download.
 
-A cat is drawn in two steps: ``random_look`` decides everything that varies (a ``CatLook``), then
-``draw_look`` paints it, with no chance left. ``draw_cats`` makes a whole data set.
+A cat is painted in two steps: ``random_look`` chooses everything that varies (a ``CatLook``), then
+``draw_look`` paints it, without any randomness. ``draw_cats`` makes a whole dataset.
 
 Face units: one unit is the picture's side, the origin is the midpoint between the eyes, x runs right and
 y runs down. As in the crop of the CAT dataset, that origin lies near 0.5 of the width and 0.4 of the height.
@@ -26,10 +26,10 @@ Points = NDArray[np.float64]  # shape (n, 2)
 MODES = ("RGB", "L")
 SMALLEST_SIZE = 16
 CURVE_STEPS = np.linspace(0, 1, 9)
-GLOW = np.clip(1 - np.hypot(*np.mgrid[-1:1:64j, -1:1:64j]), 0, 1) ** 1.5  # 1 in the centre, 0 from the rim on
+GLOW = np.clip(1 - np.hypot(*np.mgrid[-1:1:64j, -1:1:64j]), 0, 1) ** 1.5  # 1 in the centre, 0 outside
 MOUTH = np.array([0.0, 0.275])
-EYE_LINE = 0.4  # height of the eyes' midpoint, as a share of the picture's side
-# A shape is designed for the viewer's right half of the face; times LEFT it is its mirror image.
+EYE_LINE = 0.4  # distance of the eyes' midpoint from the top, as a fraction of the picture's side
+# Shapes are designed for the viewer's right half of the face; multiplying by LEFT mirrors them.
 LEFT, RIGHT = np.array([-1.0, 1.0]), np.array([1.0, 1.0])
 
 
@@ -74,7 +74,7 @@ BACKGROUNDS = (
 
 @dataclass(frozen=True)
 class CatLook:
-    """All that varies between two cats. Lengths are in face units, colours are RGB of 0 to 255."""
+    """Everything that varies between cats. Lengths are in face units, colours are RGB from 0 to 255."""
 
     coat: Coat
     eye_colour: Colour
@@ -104,7 +104,7 @@ class CatLook:
 
 
 def random_look(rng: np.random.Generator) -> CatLook:
-    """Choose a cat. The same state of `rng` gives the same cat."""
+    """Choose a cat's look at random. The same state of `rng` gives the same look."""
 
     def between(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
@@ -163,7 +163,7 @@ def random_look(rng: np.random.Generator) -> CatLook:
 
 
 def landmarks(look: CatLook, size: int = 128) -> list[Pair]:
-    """Nine (x, y) in pixels of a picture of `size` pixels, in the order of the CAT dataset.
+    """Nine landmarks (x, y), in pixels of a picture of `size` pixels, in the order of the CAT dataset.
 
     Left eye, right eye, mouth, left ear base, tip and inner, right ear inner, tip and base; left is the
     viewer's left. An ear's tip may lie outside the picture.
@@ -175,7 +175,7 @@ def landmarks(look: CatLook, size: int = 128) -> list[Pair]:
 
 
 def draw_look(look: CatLook, size: int = 128) -> Image.Image:
-    """Paint the cat as an RGB picture of `size` x `size` pixels. ValueError if `size` is under 16."""
+    """Paint a cat as an RGB picture of `size` x `size` pixels. ValueError if `size` is under 16."""
     if size < SMALLEST_SIZE:
         raise ValueError(f"a cat needs a size of at least {SMALLEST_SIZE} pixels, got {size}")
     factor = 3 if size <= 128 else 2  # painted larger and then reduced: smooth edges
@@ -199,17 +199,20 @@ def draw_cat(rng: np.random.Generator, size: int = 128) -> Image.Image:
 def draw_cats(
     count: int, size: int = 128, seed: int = 0, mode: str = "RGB", progress: bool = False
 ) -> NDArray[np.uint8]:
-    """Draw a data set: uint8 of shape (count, size, size, channels), 3 channels for "RGB" and 1 for "L".
+    """Paint a dataset: uint8 (count, size, size, channels), 3 channels for "RGB" and 1 for "L".
 
-    Cat i depends on `seed` and i alone, so a smaller count is a prefix of a larger one. `progress` shows a
-    bar. ValueError if `count` is under 1, `size` under 16, `seed` negative or `mode` neither of the two;
-    MemoryError if memory cannot hold them.
+    Cat i depends on `seed` and i alone, so a smaller dataset is the start of a larger one. `progress` shows a
+    bar.
+
+    Raises:
+        ValueError: `count` is under 1, `size` is under 16, `seed` is negative, or `mode` is unknown.
+        MemoryError: memory cannot hold them.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    cats = np.empty((count, size, size, len(mode)), np.uint8)  # what memory cannot hold is told now
+    cats = np.empty((count, size, size, len(mode)), np.uint8)  # fails now if memory cannot hold them
     for i in tqdm(range(count), desc="drawing cats", disable=not progress, file=screen()):
         cat = draw_cat(np.random.default_rng((seed, i)), size).convert(mode)
         cats[i] = np.asarray(cat).reshape(cats.shape[1:])
@@ -231,7 +234,7 @@ def _paint_ears(picture: Image.Image, look: CatLook) -> None:
     base, tip, inner = _ear(look)
     sides = _curve(base, tip, bow=(0.035, -0.03)), _curve(tip, inner, bow=(-0.015, -0.04))
     triangle, middle = np.concatenate(sides), (base + inner) / 2
-    root = np.array([[0.1, 0.1], [0.3, 0.15]])  # hidden by the head: no gap between the two
+    root = np.array([[0.1, 0.1], [0.3, 0.15]])  # hidden behind the head, so that there is no gap
     for side, colour in zip((LEFT, RIGHT), look.ear_colours, strict=True):
         _fill(picture, look, np.concatenate([triangle, root]) * side, colour)
         hollow = middle + [-0.004, 0.02] + 0.7 * (triangle - middle)
@@ -242,7 +245,7 @@ def _paint_ears(picture: Image.Image, look: CatLook) -> None:
 
 
 def _paint_head(picture: Image.Image, look: CatLook) -> None:
-    """Paint the fur on a canvas of its own, then cut it out along the outline of the head."""
+    """Paint the fur on a separate canvas, then cut it out along the outline of the head."""
     coat = look.coat
     fur = Image.new("RGB", picture.size, coat.base)
     for centre, radius, colour in look.patches:
@@ -275,13 +278,13 @@ def _paint_stripes(fur: Image.Image, look: CatLook) -> None:
     for side in (-1, 1):
         _glow(fur, look, (side * look.eye_distance, 0.01), (0.2, 0.17), look.coat.pale, 0.75)
     _glow(fur, look, (0, 0.36), (0.3, 0.2), look.coat.pale, 1.0)
-    marks = Image.new("L", fur.size, 0)
+    mask = Image.new("L", fur.size, 0)
     for x, top, bottom in ((0.035, -0.3, -0.1), (0.105, -0.28, -0.12), (0.2, -0.26, -0.13)):
-        _fill_both(marks, look, _stroke((1.25 * x, top), (x, bottom), bow=(0.015, 0), width=0.05), 255)
+        _fill_both(mask, look, _stroke((1.25 * x, top), (x, bottom), bow=(0.015, 0), width=0.05), 255)
     for i in range(look.stripes):
         stripe = _stroke((0.3, 0.02 + 0.09 * i), (0.52, 0.11 * i), bow=(0, 0.04), width=0.05)
-        _fill_both(marks, look, stripe, 255)
-    fur.paste(look.coat.marking, mask=marks.filter(ImageFilter.BoxBlur(fur.width / 128)))
+        _fill_both(mask, look, stripe, 255)
+    fur.paste(look.coat.marking, mask=mask.filter(ImageFilter.BoxBlur(fur.width / 128)))
 
 
 def _paint_eyes(picture: Image.Image, look: CatLook) -> None:
@@ -293,7 +296,7 @@ def _paint_eyes(picture: Image.Image, look: CatLook) -> None:
     _fill_both(picture, look, centre + eye @ turn, _mix(look.eye_colour, BLACK, 0.3))  # the lid's shadow
     _fill_both(picture, look, centre + (0.86 * eye + [0, 0.1 * height]) @ turn, look.eye_colour)
     _fill_both(picture, look, centre + _ellipse((0, 0), (0.8 * height * look.pupil, 0.88 * height)), PUPIL)
-    for side in (LEFT, RIGHT):  # the glint is not mirrored: both eyes see the same window
+    for side in (LEFT, RIGHT):  # the glint is not mirrored: both eyes reflect the same window
         glint = np.array([0.3 * look.light * width, -0.5 * height])
         _fill(picture, look, centre * side + glint + _ellipse((0, 0), (0.018, 0.018)), (255, 255, 255))
 
@@ -309,7 +312,7 @@ def _paint_nose_and_whiskers(picture: Image.Image, look: CatLook) -> None:
     nose = np.array([[0, 0.152], [0.04, 0.145], [0.062, 0.16], [0.05, 0.19], [0.015, 0.218], [0, 0.22]])
     _fill(picture, look, np.concatenate([nose, (nose * LEFT)[::-1]]), look.nose_colour)
     _fill_both(picture, look, _stroke(MOUTH, (0.11, 0.285), bow=(-0.005, 0.055), width=0.022), line)
-    whiskers = (252, 252, 250) if sum(muzzle) < 640 else (134, 124, 120)  # white would vanish on white
+    whiskers = (252, 252, 250) if sum(muzzle) < 640 else (134, 124, 120)  # white would be invisible on white
     for i in range(3):
         x, y = 0.1 + 0.02 * i, 0.225 + 0.035 * i
         end = (x + look.whisker_length, y + look.whisker_droop + 0.07 * (i - 1))
@@ -327,7 +330,7 @@ def _ear(look: CatLook) -> tuple[Points, Points, Points]:
 
 
 def _ellipse(centre: Pair, radii: Pair, count: int = 32, wobble: float = 0.0) -> Points:
-    """Outline of shape (count, 2); `wobble` is the share of the radii by which it swells in three places."""
+    """Outline of shape (count, 2); it swells in three places, by the fraction `wobble` of the radii."""
     angle = np.arange(count) * (2 * np.pi / count)
     swell = 1 + wobble * np.sin(3 * angle)
     return np.stack([np.cos(angle) * swell, np.sin(angle) * swell], axis=1) * radii + centre
@@ -349,7 +352,7 @@ def _stroke(start: Pair | Points, end: Pair | Points, bow: Pair, width: float) -
 
 
 def _turn(degrees: float) -> Points:
-    """The matrix that, right of `@`, turns points of shape (n, 2) clockwise."""
+    """The matrix that turns points of shape (n, 2) clockwise: ``points @ matrix``."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return np.array([[cos, sin], [-sin, cos]])
 
@@ -375,7 +378,7 @@ def _fill_both(picture: Image.Image, look: CatLook, outline: Points, colour: Col
 def _glow(
     picture: Image.Image, look: CatLook, centre: Pair, radii: Pair, colour: Colour, strength: float
 ) -> None:
-    """Blend `colour` in softly: `strength` (0 to 1) of it at the centre, none at the radii."""
+    """Blend in `colour` softly: with `strength` (0 to 1) at the centre, fading to 0 at the radii."""
     x, y = _to_pixels(look, np.array([centre]), picture.width)[0]
     width, height = (int(2 * radius * picture.width * look.scale) for radius in radii)
     spot = Image.fromarray((255 * strength * GLOW).astype(np.uint8))

@@ -31,9 +31,9 @@ LANDMARKS = (
 
 
 LEFT_EYE, RIGHT_EYE, MOUTH, FIRST_EAR_BASE, LAST_EAR_BASE = 0, 1, 2, 3, 8
-EYES_AT = np.array([0.5, 0.4])  # where the midpoint of the eyes comes to lie, as shares of the face's side
-LARGEST_COORDINATE = 100_000  # JPEG ends at 65,535 pixels
-# Plain decimals: float() would take "nan", "1e999", "1_000" and digits of other scripts as well.
+EYES_AT = np.array([0.5, 0.4])  # midpoint of the eyes in the cropped face, as fractions of its side
+LARGEST_COORDINATE = 100_000  # pixels; the sides of a JPEG have at most 65,535
+# Plain decimals: float() would also accept "nan", "1e999", "1_000" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d{0,9})?", re.ASCII)
 
 
@@ -46,14 +46,14 @@ class FaceError(ValueError):
 
 
 class SmallFaceError(FaceError):
-    """The face is narrower than the picture that was asked for."""
+    """The face is narrower than the requested picture."""
 
 
 class FaceSquare(NamedTuple):
     """Where a face lies in its photo."""
 
     eyes: tuple[float, float]  # midpoint (x, y) between the eyes, in pixels of the photo
-    angle: float  # degrees in (-180, 180] by which the eyes' line is turned, clockwise as seen
+    angle: float  # degrees in (-180, 180], clockwise, by which the line between the eyes is turned
     side: float  # pixels
 
 
@@ -64,7 +64,7 @@ def read_annotation(text: str) -> np.ndarray:
         float64 (9, 2): x and y in pixels, in the order of `LANDMARKS`.
 
     Raises:
-        AnnotationError: it is not the number 9 and 18 decimals, none of them beyond 100,000.
+        AnnotationError: it is not the number 9 and 18 decimals from -100,000 to 100,000.
     """
     count, *words = text.split() or [""]
     if count != "9" or len(words) != 18:
@@ -78,13 +78,13 @@ def read_annotation(text: str) -> np.ndarray:
 
 
 def face_square(landmarks: np.ndarray) -> FaceSquare:
-    """Say where the face lies: level with the eyes, and as wide as the ears' outer bases lie apart.
+    """Find the face's square: level with the eyes, and as wide as the outer bases of the ears are apart.
 
     Args:
         landmarks: (9, 2), in the order of `LANDMARKS`.
 
     Raises:
-        FaceError: another shape, a coordinate is not finite, or both eyes are at one point.
+        FaceError: the shape is wrong, a coordinate is not finite, or both eyes are at one point.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape != (9, 2) or not np.isfinite(points).all():
@@ -92,7 +92,7 @@ def face_square(landmarks: np.ndarray) -> FaceSquare:
     left, right, mouth = points[[LEFT_EYE, RIGHT_EYE, MOUTH]]
     if (left == right).all():
         raise FaceError("both eyes are at one point")
-    # Eyes annotated in the wrong order, in a face that lies on its side: the mouth tells.
+    # Eyes annotated in the wrong order, in a face that lies on its side: the mouth's position shows it.
     if left[0] > right[0] and left[1] < right[1] and mouth[0] > right[0]:
         left, right = right, left
     across = right - left
@@ -106,7 +106,7 @@ def face_square(landmarks: np.ndarray) -> FaceSquare:
 
 
 def usable_square(landmarks: np.ndarray, photo_size: tuple[int, int], size: int) -> FaceSquare:
-    """Say where the face lies, if a picture of `size` x `size` pixels can be made of it.
+    """Find the face's square, if a picture of `size` x `size` pixels can be made from it.
 
     Raises:
         FaceError: see `face_square`; or the eyes lie outside the photo of (width, height) pixels, or the face
@@ -128,12 +128,12 @@ def usable_square(landmarks: np.ndarray, photo_size: tuple[int, int], size: int)
 
 
 def crop_face(photo: Image.Image, landmarks: np.ndarray, size: int = 128) -> Image.Image:
-    """Cut the face out, straightened, with the eyes' midpoint at 0.5 of the width and 0.4 of the height.
+    """Cut out the face, straightened, with the eyes' midpoint at 0.5 of the width and 0.4 of the height.
 
-    What lies outside the photo becomes gray 128.
+    Areas outside the photo become gray (128).
 
     Args:
-        photo: of any mode; what is transparent becomes gray.
+        photo: of any mode; transparent areas become gray.
         landmarks: (9, 2), in the order of `LANDMARKS`, in pixels of the photo as it is stored.
         size: side of the result in pixels.
 
@@ -144,17 +144,17 @@ def crop_face(photo: Image.Image, landmarks: np.ndarray, size: int = 128) -> Ima
         FaceError: see `usable_square`.
     """
     eyes, angle, side = usable_square(landmarks, photo.size, size)
-    # The columns are where one step right and one step down in the face lead to in the photo.
+    # The columns are the directions in the photo of one step right and one step down in the face.
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     turn = np.array([[cos, -sin], [sin, cos]])
     corners = eyes + (np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) - EYES_AT) * side @ turn.T
-    margin = 3  # pixels that a bicubic at the rim looks beyond it
+    margin = 3  # pixels that the bicubic filter reads beyond the border
     left, top = np.maximum(np.floor(corners.min(0)) - margin, 0).astype(int).tolist()
     right, bottom = np.minimum(np.ceil(corners.max(0)) + margin, photo.size).astype(int).tolist()
     part = to_rgb(photo.crop((left, top, right, bottom)))
 
-    # Three steps that keep what the result can show and fold nothing else back into it: reduce a large face
-    # to 1.5 times the result, turn it by a bicubic pixel for pixel, and reduce it by Lanczos' filter.
+    # Three steps keep the detail that the result can show, without aliasing: reduce a large face to 1.5 times
+    # the result's side, turn it at this scale with a bicubic filter, and reduce it with a Lanczos filter.
     grid = min(math.ceil(side), size * 3 // 2)
     scale = np.ones(2)
     if side > grid:

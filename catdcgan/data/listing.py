@@ -1,7 +1,7 @@
-"""What a folder of photos holds: the files that are wanted, those that cannot be used, and those passed over.
+"""Lists the files in a folder of photos: the wanted ones, the unusable ones, and those of other kinds.
 
-Left out without a word: hidden files and folders, what systems keep beside pictures, and the folders of runs,
-whose sample grids are no photos.
+Silently ignored: hidden files and folders, files that operating systems keep beside pictures, and the folders
+of runs, whose sample grids are not photos.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from typing import NamedTuple
 from catdcgan.errors import InputError
 from catdcgan.run.folder import RUN_NAME
 
-# Thumbnails, bins and the like of Synology, Windows, macOS and Linux.
-OF_THE_SYSTEM = {
+# Thumbnails, trash folders and the like of Synology, Windows, macOS and Linux.
+SYSTEM_FILES = {
     *("@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx", "lost+found"),
     *("thumbs.db", "desktop.ini"),
 }
 
 
 class Found(NamedTuple):
-    """What `find_files` found. Each path begins with the folder as it was given."""
+    """The result of `find_files`. Each path begins with the folder as given."""
 
     files: dict[Path, int]  # the wanted files, sorted, and their sizes in bytes
-    unusable: list[tuple[Path, str]]  # broken links, pipes, folders that may not be read; and the reason
+    unusable: list[tuple[Path, str]]  # broken links, pipes, unreadable folders; with the reason
     passed_over: list[Path]  # files of other kinds
 
 
 def find_files(folder: Path, is_wanted: Callable[[str], bool], leave_out: Iterable[Path] = ()) -> Found:
-    """List the files in a folder and the folders in it.
+    """List the files in a folder and its subfolders.
 
-    Links to folders are followed. A folder that is reached in several ways counts once, under its own name
-    if that is inside `folder`; a link to a folder around `folder` is a loop, and is not followed.
+    Links to folders are followed. A folder that can be reached in several ways is listed once, under its own
+    name if that is inside `folder`. A link to a parent of `folder` is a loop, and is not followed.
 
     Args:
-        folder: where to look.
-        is_wanted: whether a file is, by its name.
-        leave_out: resolved paths of folders not to look into.
+        folder: the folder to search.
+        is_wanted: tells from a file's name whether the file is wanted.
+        leave_out: resolved paths of folders to ignore.
 
     Raises:
         InputError: `folder` is the folder of a run.
@@ -72,7 +72,7 @@ def find_files(folder: Path, is_wanted: Callable[[str], bool], leave_out: Iterab
             continue
         for entry in entries:
             path = parent / entry.name
-            if is_left_out(entry.name):
+            if is_ignored(entry.name):
                 continue
             try:
                 status = entry.stat()
@@ -91,18 +91,18 @@ def find_files(folder: Path, is_wanted: Callable[[str], bool], leave_out: Iterab
     return Found(dict(sorted(files.items())), unusable, passed_over)
 
 
-def is_left_out(name: str) -> bool:
-    """Whether a file or folder is left out for its name: it is hidden, or the system's own."""
-    return name.startswith(".") or name.casefold() in OF_THE_SYSTEM
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder is ignored because of its name: it is hidden, or a system's own."""
+    return name.startswith(".") or name.casefold() in SYSTEM_FILES
 
 
 def goes_with_pictures(name: str) -> bool:
-    """Whether a file is at home beside pictures: an annotation, or the report of `prepare`."""
+    """Whether a file belongs beside pictures: an annotation, or the report of `prepare`."""
     return name.endswith(".cat") or name == "report.json"
 
 
 def passed_over_text(files: Sequence[PurePath]) -> str:
-    """Count files by their endings: ``passed over 3 files: 2 .heic, 1 .txt``; of no files, nothing."""
+    """Count files by suffix: ``passed over 3 files: 2 .heic, 1 .txt``; an empty text for no files."""
     if not files:
         return ""
     endings = Counter(file.suffix.lower() or "without ending" for file in files)

@@ -1,4 +1,4 @@
-"""Reading one photo: which formats, how large, upright, square, in which colours."""
+"""Reading a photo: accepted formats, limits of size, orientation, the centre square, and colours."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from catdcgan.settings import IMAGE_MODES
 
-# Pillow's names of the formats that are read, and how the names of such files end. Left to itself Pillow goes
-# by content alone, and would hand PostScript of any name to Ghostscript.
+# Pillow's names of the accepted formats, and the suffixes of their files. By default Pillow goes by content
+# alone, and would hand PostScript under any name to Ghostscript.
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "PNG": (".png",),
@@ -24,7 +24,7 @@ FORMATS = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),  # Pillow reads it from version 11.3 on
+    "AVIF": (".avif",),  # from Pillow 11.3 on
     "JPEG2000": (".jp2",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
@@ -32,8 +32,8 @@ FORMATS = {
 
 IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 LARGEST_PHOTO = 64_000_000  # pixels to decode: 256 MB in each thread
-LARGEST_SIDE = 65_535  # pixels, as many as JPEG can have; a row takes memory however narrow it is
-# What makes a photo upright that is stored with this EXIF orientation.
+LARGEST_SIDE = 65_535  # pixels, the limit of JPEG; each row takes memory, however narrow the photo
+# EXIF orientation -> the transposition that makes the photo upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,21 +49,21 @@ GRAY = (128, 128, 128)
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name ends as those of pictures do."""
+    """Whether a file's name has the suffix of a picture."""
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 @contextmanager
 def open_image(file: str | os.PathLike[str] | BinaryIO) -> Iterator[Image.Image]:
-    """Open a picture of one of the `FORMATS`. Only its header has been read then, and nothing decoded.
+    """Open a picture in one of the `FORMATS`. Only its header is read; nothing is decoded yet.
 
     Raises:
-        Exception: of any kind; decoders meet a damaged file with almost every one.
+        Exception: of any kind; decoders raise almost any error for a damaged file.
     """
     if isinstance(file, str | os.PathLike) and not stat.S_ISREG(os.stat(file).st_mode):
-        raise ValueError("not a regular file")  # to open a pipe would wait for ever
+        raise ValueError("not a regular file")  # opening a pipe would block forever
     with Image.open(file, formats=_formats()) as image:
-        # Of a PNG with other than 8 bits a colour Pillow scales the pixels, but not the transparent colour.
+        # In a PNG without 8 bits per channel, Pillow scales the pixels, but not the transparent colour.
         if image.format == "PNG" and image.tile and "transparency" in image.info:
             value = image.info["transparency"]
             match image.tile[0][3]:  # how the pixels are stored
@@ -79,10 +79,10 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Iterator[Image.Image]
 
 
 def limit_decoding(image: Image.Image, width: int, height: int) -> None:
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size, as long as that is not below width and height.
+    """Make a JPEG decode at 1/2, 1/4 or 1/8 of its size, as long as that is not below width and height.
 
     Raises:
-        ValueError: what is to be decoded even so is larger than `LARGEST_PHOTO` or `LARGEST_SIDE`.
+        ValueError: the picture to decode is still larger than `LARGEST_PHOTO` or `LARGEST_SIDE`.
     """
     image.draft(None, (width, height))
     if image.width * image.height > LARGEST_PHOTO:
@@ -92,13 +92,13 @@ def limit_decoding(image: Image.Image, width: int, height: int) -> None:
 
 
 def load_image(file: str | os.PathLike[str], size: int, mode: str = "RGB") -> np.ndarray:
-    """Read one image as `square_pixels` does.
+    """Read one image from a file, as `square_pixels` does.
 
     Returns:
         uint8 array (size, size, channels).
 
     Raises:
-        Exception: of any kind: not a readable image.
+        Exception: of any kind, if the file is not a readable image.
     """
     check_mode(mode)
     with open_image(file) as image:
@@ -108,18 +108,18 @@ def load_image(file: str | os.PathLike[str], size: int, mode: str = "RGB") -> np
 def square_pixels(image: Image.Image, size: int, mode: str = "RGB") -> np.ndarray:
     """Decode an opened image: upright (EXIF), centre square, `size` x `size`.
 
-    Of an animation the first frame is taken. What is transparent becomes gray.
+    Of an animation, the first frame is taken. Transparent areas become gray.
 
     Returns:
         uint8 array (size, size, channels).
 
     Raises:
-        Exception: of any kind: it cannot be decoded.
+        Exception: of any kind, if the image cannot be decoded.
     """
-    # Four times the size wanted leaves the filter enough to work on: the result differs from that of the
-    # whole photo by less than JPEG itself adds.
+    # Four times the requested size is enough for the filter: the result differs from that of the full-size
+    # photo by less than the error of JPEG itself.
     limit_decoding(image, 4 * size, 4 * size)
-    image.load()  # before the orientation is asked for: Pillow turns a TIFF by itself
+    image.load()  # before the orientation is read: Pillow rotates a TIFF as it loads
     turn = _turn(image)
     upright = image if turn is None else image.transpose(turn)
     square = ImageOps.fit(to_rgb(upright).convert(mode), (size, size), Image.Resampling.LANCZOS)
@@ -127,31 +127,31 @@ def square_pixels(image: Image.Image, size: int, mode: str = "RGB") -> np.ndarra
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes an image upright by its EXIF; None for nothing, or where the EXIF cannot be read."""
+    """The transposition that makes an image upright; None if none is needed or its EXIF cannot be read."""
     try:
         return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow meets EXIF that is cut short with any; the picture is sound all the same
+    except Exception:  # truncated EXIF can raise anything; the picture itself is fine
         return None
 
 
 @lru_cache
 def _formats() -> list[str]:
-    """Those of the `FORMATS` that this Pillow knows."""
+    """The `FORMATS` that this version of Pillow supports."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def check_mode(mode: str) -> None:
-    """Refuse a mode of pictures that is not in `IMAGE_MODES`, with a ValueError."""
+    """Raise ValueError unless a mode of pictures is in `IMAGE_MODES`."""
     if mode not in IMAGE_MODES:
         raise ValueError(f'image mode must be "RGB" or "L", not "{mode}"')
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB: 16 bits scaled to 8, and gray where it is transparent.
+    """Convert a picture to mode RGB: 16 bits are scaled to 8, and transparent areas become gray.
 
     Raises:
-        ValueError: the pixels have more than 16 bits, so that nothing says which of them is white.
+        ValueError: the pixels have more than 16 bits, so the value of white is unknown.
     """
     if image.mode.startswith(("I", "F")):
         pixels, transparent = np.asarray(image), image.info.get("transparency")
@@ -160,6 +160,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray((pixels >> 8).astype(np.uint8))  # convert() would clip to 255, not scale
         if transparent is not None:
             image.putalpha(Image.fromarray(np.uint8(255) * (pixels != transparent)))
-    if image.has_transparency_data:  # show gray through, not what colour may lie hidden there
+    if image.has_transparency_data:  # show gray, not the colour hidden under transparent pixels
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*GRAY, 255)), image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,7 +1,7 @@
-"""From photos to a folder of square faces: the CAT dataset, unpacked or as its zip, or any other photos.
+"""Makes a folder of square faces from photos: the CAT dataset, unpacked or zipped, or any other photos.
 
-Nothing is extracted from a zip: its photos are read in memory, and the only files written are pictures below
-the folder `out`, under a temporary name until they are whole, and ``report.json`` in it.
+Nothing is extracted from a zip to disk: its photos are read in memory. The only files written are pictures
+below the folder `out`, each in an atomic write, and ``report.json`` in it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from catdcgan.screen import screen
 
 LARGEST_ANNOTATION = 4096  # bytes
 REPORT = "report.json"
-# The dataset's two faults. Copies lack the photo of the first annotation, and the annotation of the second
-# photo; in some the one is passed off as the other. It is told by its left eye, which lies on an ear.
+# The dataset's two faults. Copies lack the photo 00000003_019.jpg and the annotation of 00000003_015.jpg; in
+# some, the first's annotation is passed off as the second's. Its left eye, which lies on an ear, reveals it.
 KNOWN_WRONG = {"00000003_019.jpg": "its annotation is known to be wrong"}
 SUBSTITUTED_PHOTO, SUBSTITUTED_EYE = "00000003_015.jpg", (220, 215)
 
@@ -65,24 +65,24 @@ def prepare_photos(
 ) -> Report:
     """Write a PNG of `size` x `size` pixels for each photo's face.
 
-    A source that holds a ``NAME.jpg.cat`` is the CAT dataset: faces are cropped as `crop_face` does, all into
-    one folder, and a photo without annotation is skipped. Of other photos the centre square is taken, and
-    their folders are kept. Pictures that are there already in the right size are not made again. What was
-    skipped, and why, is in the report, which is also written to ``report.json`` in `out`.
+    A source with a ``NAME.jpg.cat`` is treated as the CAT dataset: faces are cropped as in `crop_face`, all
+    into one folder, and photos without an annotation are skipped. Of other photos the centre square is taken,
+    and their subfolders are kept. Pictures that already exist in the right size are not made again. The
+    report tells what was skipped and why; it is also written to ``report.json`` in `out`.
 
     Args:
-        source: folder (and the folders in it) or zip file.
-        out: folder to write to; made if need be.
+        source: folder, read with its subfolders, or zip file.
+        out: folder to write to; created if needed.
         size: side of the pictures in pixels. A smaller face or photo is skipped.
         keep_outliers: also take the photos named in ``cat_dataset_outliers.txt``.
         progress: show a bar.
-        workers: threads; by itself one for each core.
+        workers: number of threads; by default one for each core.
 
     Raises:
-        PrepareError: no such source, no photo in it, a damaged or encrypted zip; or `out` is or holds the
-            source, or holds pictures of another one.
+        PrepareError: there is no such source, it holds no photos, or it is a damaged or encrypted zip; or
+            `out` is or contains the source, or holds pictures from another source.
         InputError: the source is the folder of a run.
-        OSError: the source cannot be read, or `out` not be written to.
+        OSError: the source cannot be read, or `out` cannot be written to.
         ValueError: `size` or `workers` is below 1.
     """
     if size < 1 or (workers is not None and workers < 1):
@@ -96,20 +96,20 @@ def prepare_photos(
             others = passed_over_text([PurePosixPath(name) for name in report.passed_over])
             raise PrepareError(f"no photos in {source}: {'; '.join(filter(None, (expected, others)))}")
         _claim(out, source, photos, earlier)
-        Image.init()  # now, and not in several threads at once
-        # Pillow lets go of the interpreter lock while it decodes, turns, resizes and packs: that is six
-        # sevenths of the work, so threads do what processes would, and start at once and end together.
+        Image.init()  # here, not in several threads at once
+        # Pillow releases the GIL while it decodes, turns, resizes and compresses. That is six sevenths of the
+        # work, so threads are as good as processes, and they start and stop at once.
         pool = ThreadPoolExecutor(workers or os.cpu_count())
         bar = tqdm(total=len(photos), desc="preparing", unit="photo", disable=not progress, file=screen())
         with bar, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # of photos that are odd, but can be read
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd but readable photos
             try:
                 work = partial(_prepare_photo, entries, out, size)
                 results = map(work, photos) if workers == 1 else pool.map(work, photos)
                 for photo, (what, detail) in zip(photos, results, strict=True):
                     getattr(report, what)[photo.name] = detail
                     bar.update()
-            finally:  # on Ctrl-C too: the photos under way are finished, the others not begun
+            finally:  # on Ctrl-C too: photos in progress are finished, the others are not begun
                 pool.shutdown(cancel_futures=True)
     pictures = earlier | report.already_there | report.written
     facts = {"summary": report.summary(), "size": size, **asdict(report), "pictures": pictures}
@@ -118,16 +118,16 @@ def prepare_photos(
 
 
 def _claim(out: Path, source: Path, photos: list[_Photo], earlier: Mapping[str, str]) -> None:
-    """Note in `out`, before the first picture is written, whose pictures come there.
+    """Record in `out`, before the first picture is written, which source its pictures come from.
 
     Raises:
-        PrepareError: a picture is there that may be another source's.
+        PrepareError: a picture exists that may come from another source.
     """
-    there = next((photo.target for photo in photos if os.path.exists(photo.target)), None)
-    # The report is read again, as the same command may have begun in another window meanwhile.
-    if there and _earlier_pictures(out, source) is None:
+    existing = next((photo.target for photo in photos if os.path.exists(photo.target)), None)
+    # The report is read again, because the same command may have been started in another window.
+    if existing and _earlier_pictures(out, source) is None:
         raise PrepareError(
-            f"{there} is there already, and no {REPORT} says that it was made of {source}: "
+            f"{existing} is there already, and no {REPORT} says that it was made of {source}: "
             "choose another folder"
         )
     pictures = {photo.name: photo.target.relative_to(out).as_posix() for photo in photos}
@@ -141,17 +141,17 @@ def _write_report(out: Path, source: Path, facts: Mapping[str, object]) -> None:
 
 
 def _earlier_pictures(out: Path, source: Path) -> dict[str, str] | None:
-    """The picture that each photo of the source got in an earlier run, finished or not, as its report says.
+    """The picture that each photo got in an earlier run, finished or not, according to its report.
 
     Returns:
-        {photo: picture below `out`}; None if there is no report, or it does not tell its source.
+        {photo: picture below `out`}; None if there is no report, or it does not name its source.
 
     Raises:
-        PrepareError: the report is of another source.
+        PrepareError: the report names another source.
     """
     try:
         record = json.loads((out / REPORT).read_bytes())
-    except (FileNotFoundError, ValueError):  # no report, or no JSON
+    except (FileNotFoundError, ValueError):  # no report, or not JSON
         return None
     match record:
         case {"source": str(of), "pictures": dict(pictures)} if of == str(source.resolve()):
@@ -165,7 +165,7 @@ def _earlier_pictures(out: Path, source: Path) -> dict[str, str] | None:
 
 
 def _prepare_photo(entries: Entries, out: Path, size: int, photo: _Photo) -> tuple[str, str]:
-    """Make one picture; returns the report's heading, and the picture's name or the reason."""
+    """Make one picture; returns the report's section for it, and the picture's name or the reason."""
     try:
         if _is_finished(photo.target, size):
             return "already_there", photo.target.relative_to(out).as_posix()
@@ -174,10 +174,10 @@ def _prepare_photo(entries: Entries, out: Path, size: int, photo: _Photo) -> tup
         return "too_small", str(error)
     except (AnnotationError, FaceError) as error:
         return "wrong_annotation", str(error)
-    except Exception as error:  # decoders meet a damaged file with almost any error; none may end the run
+    except Exception as error:  # decoders raise all kinds of errors; none of them may end the run
         return "unreadable", f"{error}" or type(error).__name__
     file = io.BytesIO()
-    # Run lengths pack a photo as well as the default's search for repeats, in less than half its time.
+    # Run-length encoding compresses a photo as well as the default strategy, in less than half the time.
     picture.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     try:
         with atomic_write(photo.target) as unfinished:
@@ -196,9 +196,9 @@ def _face(entries: Entries, photo: _Photo, size: int) -> Image.Image:
     if PurePosixPath(photo.name).name == SUBSTITUTED_PHOTO and tuple(landmarks[0]) == SUBSTITUTED_EYE:
         raise AnnotationError("the annotation is another photo's")
     with open_image(entries.open(photo.name)) as image:
-        # Landmarks are in pixels of the photo as stored, whatever EXIF says: in 2008 hardly a program heeded
-        # it, and the crop levels the eyes anyhow. The face stays at least 1.5 times as large as wanted, which
-        # is what the crop itself reduces it to.
+        # Landmarks are in pixels of the photo as stored, whatever its EXIF says: in 2008 hardly any program
+        # read it, and the crop levels the eyes anyway. The face stays at least 1.5 times as large as the
+        # picture, which is the size that the crop itself reduces it to.
         width, height = image.size
         keep = 1.5 * size / usable_square(landmarks, image.size, size).side
         limit_decoding(image, math.ceil(width * keep), math.ceil(height * keep))
@@ -220,13 +220,13 @@ def _is_finished(target: Path, size: int) -> bool:
         return False
 
 
-# Which photos, and under which names.
+# Choosing the photos, and the names of their pictures.
 
 
 def _plan(
     entries: Entries, out: Path, keep_outliers: bool, report: Report, earlier: Mapping[str, str]
 ) -> list[_Photo]:
-    """Choose the photos to work on, and their pictures' names; all others go to the report."""
+    """Choose the photos to prepare and the names of their pictures; report all other photos."""
     names = [name for name in entries.sizes if not is_annotation(name)]
     annotated = {name for name in names if f"{name}.cat" in entries.sizes}
     orphans = {name for name in entries.sizes if is_annotation(name)} - {f"{name}.cat" for name in annotated}
@@ -236,7 +236,7 @@ def _plan(
     outliers = set((package_files("catdcgan.data") / "cat_dataset_outliers.txt").read_text("ascii").split())
     chosen = []
     seen: dict[tuple[str, int], str] = {}
-    # The annotated one first, should the zip hold a photo twice.
+    # Annotated photos first, in case a zip holds a photo twice.
     for name in sorted(names, key=lambda name: (name not in annotated, name)):
         file_name = PurePosixPath(name).name
         if not is_cat_dataset:
@@ -259,9 +259,9 @@ def _plan(
 
 
 def _targets(names: list[str], flat: bool, earlier: Mapping[str, str]) -> list[str]:
-    """A name for each picture: safe on every system, and no two alike, even where case is ignored.
+    """A name for each picture: valid on every system, and unique even where case is ignored.
 
-    A photo's picture keeps the name that it has in `earlier`: photos that were added since take no other's.
+    A picture keeps its name in `earlier`, so photos that were added since cannot take it.
     """
     stems = [_safe(PurePosixPath(name).name if flat else name).rpartition(".")[0] for name in names]
     taken = {_folded(str(folder)) for stem in stems for folder in PurePosixPath(stem).parents}
@@ -280,7 +280,7 @@ def _targets(names: list[str], flat: bool, earlier: Mapping[str, str]) -> list[s
 
 
 def _safe(name: str) -> str:
-    """The name without what Windows does not take, so that it means one file below a folder everywhere."""
+    """The name without what Windows does not allow, so that everywhere it is a file below a folder."""
     parts = (
         re.sub(r'[\x00-\x1f\x7f<>:"|?*\\]', "_", part).rstrip(". ") for part in PurePosixPath(name).parts
     )
@@ -288,4 +288,5 @@ def _safe(name: str) -> str:
 
 
 def _folded(name: str) -> str:
+    """The form under which file systems that ignore case compare names."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from catdcgan.data.listing import find_files, goes_with_pictures, is_left_out
+from catdcgan.data.listing import find_files, goes_with_pictures, is_ignored
 from catdcgan.data.photos import is_picture
 from catdcgan.errors import PrepareError
 from catdcgan.run.folder import RUN_NAME
 
 NO_PICTURE = "its name does not end as a picture's"
 LARGEST_MEMBER = 200_000_000  # bytes of one photo in a zip
-LARGEST_ZIP = 100_000_000_000  # bytes of all photos in it: the CAT dataset, twice, is 4 GB
-LARGEST_RATIO = 200  # of unpacked to packed, for members beyond a megabyte; a photo's is 1, a bomb's 1000
+LARGEST_ZIP = 100_000_000_000  # bytes of all photos in a zip; with the CAT dataset in it twice, 4 GB
+LARGEST_RATIO = 200  # unpacked to packed size, of members above a megabyte; a photo has 1, a zip bomb 1000
 
 
 @dataclass
@@ -39,21 +39,21 @@ class Report:
     duplicates: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # unsafe members of a zip, names too long
     without_photo: dict[str, str] = field(default_factory=dict)  # annotations
-    passed_over: dict[str, str] = field(default_factory=dict)  # files that do not end as pictures do
+    passed_over: dict[str, str] = field(default_factory=dict)  # files without a picture's suffix
 
     @property
     def photos(self) -> int:
-        """How many photos the source holds."""
+        """Number of photos in the source."""
         no_photos = ("without_photo", "passed_over")
-        return sum(len(names) for what, names in asdict(self).items() if what not in no_photos)
+        return sum(len(names) for section, names in asdict(self).items() if section not in no_photos)
 
     def summary(self) -> str:
         """One line: ``40 photos: 27 written, 10 too small, 3 outliers``."""
-        counts = {what.replace("_", " "): len(names) for what, names in asdict(self).items()}
+        counts = {section.replace("_", " "): len(names) for section, names in asdict(self).items()}
         counts["annotations without photo"] = counts.pop("without photo")
         counts["other files passed over"] = counts.pop("passed over")
         parts = [f"{counts.pop('written')} written"]
-        parts += [f"{count} {what}" for what, count in counts.items() if count]
+        parts += [f"{count} {section}" for section, count in counts.items() if count]
         return f"{self.photos} photo{'s' * (self.photos != 1)}: {', '.join(parts)}"
 
 
@@ -71,22 +71,22 @@ def is_wanted(name: str) -> bool:
 
 
 class Entries(ABC):
-    """Photos and annotations of a source, and their sizes in bytes."""
+    """The photos and annotations of a source."""
 
-    sizes: dict[str, int]
+    sizes: dict[str, int]  # in bytes, by name
 
     @abstractmethod
     def open(self, name: str) -> Any:
-        """What `PIL.Image.open` takes."""
+        """Return what `PIL.Image.open` accepts for a photo."""
 
     @abstractmethod
     def read(self, name: str, limit: int) -> bytes:
-        """The first bytes of a file."""
+        """Read the first `limit` bytes of a file."""
 
 
 class _FolderEntries(Entries):
     def __init__(self, folder: Path, out: Path, report: Report) -> None:
-        found = find_files(folder, is_wanted, [out])  # what an earlier run has written is no source
+        found = find_files(folder, is_wanted, [out])  # pictures of an earlier run are not photos
         self.folder = folder
         self.sizes = {self._name(file): size for file, size in found.files.items()}
         report.unreadable |= {self._name(file): reason for file, reason in found.unusable}
@@ -107,11 +107,11 @@ class _ZipEntries(Entries):
     def __init__(self, archive: zipfile.ZipFile, report: Report) -> None:
         self.archive, self.sizes = archive, {}
         self.members: dict[str, zipfile.ZipInfo] = {}
-        names = [name.replace("\\", "/") for name in archive.namelist()]  # as some Windows programs write it
+        names = [name.replace("\\", "/") for name in archive.namelist()]  # of some Windows programs
         runs = {PurePosixPath(name).parent for name in names if PurePosixPath(name).name == RUN_NAME}
         for name, member in zip(names, archive.infolist(), strict=True):
             path = PurePosixPath(name)
-            hidden = any(is_left_out(part) for part in path.parts if part != "..")
+            hidden = any(is_ignored(part) for part in path.parts if part != "..")
             if member.is_dir() or hidden or not runs.isdisjoint(path.parents):
                 continue
             if not is_wanted(name):
@@ -133,6 +133,7 @@ class _ZipEntries(Entries):
 
     @staticmethod
     def _danger(name: str, member: zipfile.ZipInfo) -> str:
+        """Why a member must not be read; an empty text if it is safe."""
         kind = stat.S_IFMT(member.external_attr >> 16)
         if name.startswith("/") or re.match(r"[A-Za-z]:", name):
             return "an absolute name"
@@ -141,7 +142,7 @@ class _ZipEntries(Entries):
         if kind not in (0, stat.S_IFREG):
             return "a link" if kind == stat.S_IFLNK else "not a regular file"
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            return "packed by another method than deflate"  # of those, zipfile does not bound what it unpacks
+            return "packed by another method than deflate"  # zipfile does not limit what others unpack
         if member.file_size > LARGEST_MEMBER:
             return f"{member.file_size:,} bytes, beyond {LARGEST_MEMBER:,}"
         if member.file_size > max(10**6, LARGEST_RATIO * member.compress_size):
@@ -158,10 +159,10 @@ class _ZipEntries(Entries):
 
 @contextmanager
 def open_source(source: Path, out: Path, report: Report) -> Iterator[Entries]:
-    """Open a folder or zip; what cannot be used goes into the report.
+    """Open a folder or zip for the block; what cannot be used goes into the report.
 
     Raises:
-        PrepareError: there is no such source, it cannot be read, or `out` is or holds it.
+        PrepareError: there is no such source, it cannot be read, or `out` is or contains it.
     """
     if source.is_dir():
         if out.resolve() in (source.resolve(), *source.resolve().parents):
