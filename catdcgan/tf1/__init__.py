@@ -1,4 +1,4 @@
-"""TensorFlow as this program uses it: the version 1 API, loaded without its greetings.
+"""TensorFlow as this program uses it: the version 1 API, loaded without its start-up log.
 
 Nothing here changes TensorFlow for the rest of a program: graphs are built inside
 ``with tf.Graph().as_default():``, and outside them version 2 behaviour stays on.
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Lines that TensorFlow's C++ logs on every machine: greetings, and complaints that there is no GPU.
+# Lines that TensorFlow's C++ code logs on every machine: start-up messages, and warnings of a missing GPU.
 NOISE = re.compile(
     rb"WARNING: All log messages before absl::|[IWE]\d{4} |To enable the following instructions"
 )
@@ -20,10 +20,10 @@ NOISE = re.compile(
 
 @contextmanager
 def without_log_lines() -> Iterator[None]:
-    """Drop the log lines that C++ code writes to stderr meanwhile, and pass on anything else.
+    """Drop the log lines that C++ code writes to stderr inside the block, and pass on anything else.
 
-    TF_CPP_MIN_LOG_LEVEL=2, which should do, does nothing about what is logged while TensorFlow loads. A user
-    who has set that variable to 0 sees it all.
+    TF_CPP_MIN_LOG_LEVEL=2 should do this, but does not affect what is logged while TensorFlow loads. A user
+    who has set that variable to 0 sees everything.
     """
     if _user_wants_log_lines:
         yield
@@ -42,23 +42,23 @@ def without_log_lines() -> Iterator[None]:
 
 _user_wants_log_lines = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
 
-# TensorFlow reads these when it loads and when it finds a GPU. What the user has set stays.
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "2"  # to it, "" would be 0
-# oneDNN, a library of fast CPU kernels, is up to twice as fast also on CPUs where it is off by itself.
+# TensorFlow reads these when it loads and when it finds a GPU. Values set by the user are kept.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "2"  # it takes "" for 0
+# oneDNN, a library of fast CPU kernels, is up to twice as fast, even where TensorFlow leaves it off.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Take GPU memory as needed, not all at once. A session's own option would come too late: making the averages
-# of the generator's weights starts the GPU before.
+# Take GPU memory as needed, not all at once. A session's own option would come too late: creating the
+# averages of the generator's weights initializes the GPU first.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 try:
     os.fstat(2)
-except OSError:  # closed (2>&-): the next file to be opened would get its number, and TensorFlow's log lines
+except OSError:  # closed (2>&-): the next file opened would get its number, and so TensorFlow's log lines
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 with without_log_lines():
     import tensorflow.compat.v1 as tf
 
-    GPUS = tf.config.list_physical_devices("GPU")  # looking for them logs, so that is done here
+    GPUS = tf.config.list_physical_devices("GPU")  # this search logs too, so it is done here
 
 __all__ = ["describe_device", "tf"]
 

@@ -1,4 +1,4 @@
-"""Where bfloat16 can be multiplied."""
+"""Whether this machine can multiply in bfloat16."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from catdcgan.errors import InputError
 from catdcgan.tf1 import GPUS
 
-CPU_INFO = Path("/proc/cpuinfo")  # Linux: names what the CPU has
+CPU_INFO = Path("/proc/cpuinfo")  # Linux: lists the CPU's features
 
 
 def check_bfloat16() -> None:
-    """Refuse a limit on oneDNN's instructions under which its first product in bfloat16 ends the process.
+    """Refuse a limit on oneDNN's instruction set under which its first bfloat16 product ends the process.
 
-    TensorFlow leaves that product to oneDNN if the CPU has AVX512 or AVX-NE-CONVERT, whatever the limit. What
-    the CPU has is known on Linux alone: elsewhere nothing is refused.
+    TensorFlow leaves that product to oneDNN if the CPU has AVX512 or AVX-NE-CONVERT, whatever the limit. The
+    CPU's features are known on Linux only; elsewhere nothing is refused.
 
     Raises:
-        InputError: there is such a limit; the message names the variable.
+        InputError: such a limit is set; the message names the variable.
     """
-    names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # oneDNN goes by the first that is set
+    names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # oneDNN uses the first that is set
     name = next((name for name in names if os.environ.get(name)), None)
     onednn_off = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false")
     if not name or onednn_off or GPUS or not CPU_INFO.exists():

@@ -1,9 +1,9 @@
-"""A faster gradient of convolutions to their kernels, for CPUs.
+"""A faster gradient of convolutions with respect to their kernels, for CPUs.
 
-TensorFlow's own takes a third of a training step: oneDNN's kernel for it runs at half the speed of a forward
-convolution where images are small and channels many. But it is a convolution itself, of the images with the
-gradient, in which channels take the place of the batch, the batch that of the channels, and strides that of
-dilations. That runs at the forward speed: a step of width 32 takes 7 % less time (benchmarks/README.md).
+TensorFlow's own gradient takes a third of a training step: where images are small and channels many, oneDNN's
+kernel for it runs at half the speed of a forward convolution. But this gradient is itself a convolution, of
+the images with the output's gradient, in which batch and channels swap roles and strides become dilations.
+That runs at forward speed: a step of width 32 takes 7 % less time (benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from catdcgan.tf1 import tf
 
-LARGEST_SIDE = 32  # of the smaller images, in pixels; above, TensorFlow's own is faster
+LARGEST_SIDE = 32  # of the smaller images, in pixels; above it, TensorFlow's own gradient is faster
 
 
 def fast_kernel_gradients() -> AbstractContextManager[Any]:
-    """Give the convolutions that are made meanwhile in the default graph this gradient.
+    """Use this gradient for the convolutions created in the default graph inside the block.
 
-    It differs from TensorFlow's in the order of its sums, so by rounding. Images above `LARGEST_SIDE` and
-    convolutions without padding keep TensorFlow's.
+    It sums in a different order than TensorFlow's, so it differs by rounding. Images above `LARGEST_SIDE` and
+    convolutions without padding keep TensorFlow's gradient.
     """
     gradients = {"Conv2D": "FastConv2D", "Conv2DBackpropInput": "FastConv2DBackpropInput"}
     return tf.get_default_graph().gradient_override_map(gradients)  # type: ignore[no-any-return]
@@ -34,7 +34,7 @@ def _conv2d_gradient(op: tf.Operation, gradient: tf.Tensor) -> tuple[tf.Tensor, 
 
 
 def _conv2d_transpose_gradient(op: tf.Operation, gradient: tf.Tensor) -> tuple[None, tf.Tensor, tf.Tensor]:
-    _, kernel, inputs = op.inputs  # a transposed convolution: the first is the shape of what it makes
+    _, kernel, inputs = op.inputs  # a transposed convolution: the first input is its output's shape
     strides, padding = op.get_attr("strides"), op.get_attr("padding").decode()
     to_inputs = tf.nn.conv2d(gradient, kernel, strides, padding)
     return None, _kernel_gradient(gradient, inputs, kernel.shape, strides, padding), to_inputs
@@ -43,14 +43,17 @@ def _conv2d_transpose_gradient(op: tf.Operation, gradient: tf.Tensor) -> tuple[N
 def _kernel_gradient(
     images: tf.Tensor, gradient: tf.Tensor, kernel_shape: tf.TensorShape, strides: list[int], padding: str
 ) -> tf.Tensor:
-    """Sum up, over the batch and all places, what the images there and the gradient there multiply to.
+    """Sum the products of images and gradient over the batch and all positions.
 
     Args:
         images: (n, height, width, channels), the larger images of the convolution.
         gradient: (n, height / stride, width / stride, filters), the smaller ones, or their gradient.
         kernel_shape: (kernel height, kernel width, channels, filters).
-        strides: of the convolution, as TensorFlow's operations hold them: [1, down, right, 1].
+        strides: of the convolution, in the form of TensorFlow's operations: [1, down, right, 1].
         padding: "SAME" or "VALID".
+
+    Returns:
+        The kernel's gradient, of shape `kernel_shape`.
     """
     if padding != "SAME" or max(gradient.shape[1:3]) > LARGEST_SIDE:
         return tf.nn.conv2d_backprop_filter(images, kernel_shape, gradient, strides, padding)
@@ -64,6 +67,6 @@ def _kernel_gradient(
     return tf.transpose(product, (1, 2, 0, 3))
 
 
-with suppress(KeyError):  # TensorFlow still has them, when this module is loaded again
+with suppress(KeyError):  # they are registered already if this module is reloaded
     tf.RegisterGradient("FastConv2D")(_conv2d_gradient)
     tf.RegisterGradient("FastConv2DBackpropInput")(_conv2d_transpose_gradient)

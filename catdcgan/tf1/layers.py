@@ -3,8 +3,8 @@
 ``tf.compat.v1.layers`` raises "not available with Keras 3" on current TensorFlow. These functions make the
 same variables (names, shapes, initial values), the same outputs and the same UPDATE_OPS, so a graph built
 from them reads and writes the same checkpoints. ``tests/test_layers.py`` compares them with the originals.
-They take the arguments that the article uses, by the same keywords. A product with a kernel of a shorter
-float is computed in that type, as mixed precision does, and the rest of the layer in the bias's.
+They take the arguments that the article uses, under the same keywords. A bfloat16 kernel, as in mixed
+precision, is multiplied in bfloat16; the result is cast back to the bias's type.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def dense(
 ) -> tf.Tensor:
     """Fully connected layer, ``inputs @ kernel + bias``: (n, features) -> (n, units).
 
-    Variables: ``name/kernel`` (features, units), Glorot uniform unless told otherwise, and ``name/bias``
-    (units,), zeros.
+    Variables: ``name/kernel`` (features, units), by default Glorot uniform, and ``name/bias`` (units,), by
+    default zeros.
     """
     with tf.variable_scope(name):
         kernel = tf.get_variable("kernel", [inputs.shape[-1], units], initializer=kernel_initializer)
@@ -73,7 +73,7 @@ def conv2d_transpose(
     """Transposed 2-D convolution, (n, height, width, channels) -> (n, height', width', filters); enlarges.
 
     With ``padding="SAME"`` height' is height * stride. Variables: ``name/kernel`` (kernel height, kernel
-    width, filters, channels: the last two are the other way round than in `conv2d`) and ``name/bias``.
+    width, filters, channels; the last two are swapped compared with `conv2d`) and ``name/bias`` (filters,).
     """
     with tf.variable_scope(name):
         kernel_height, kernel_width = _pair(kernel_size)
@@ -132,8 +132,8 @@ def batch_normalization(
 
 def _move_average(variable: tf.Variable, value: tf.Tensor, momentum: float) -> None:
     """Add to UPDATE_OPS: variable = momentum * variable + (1 - momentum) * value."""
-    # The discriminator runs twice a step (real, fake). Unordered, its two updates of one variable would race,
-    # and the same seed would no longer give the same bits: the later pass waits for the earlier one's.
+    # The discriminator runs more than once a step. Unordered, its updates of one variable would race, and the
+    # same seed would no longer give the same bits. So each update waits for those of earlier passes.
     updates = f"updates/{variable.name}"
     with tf.control_dependencies(tf.get_collection(updates)):
         difference = variable.read_value() - value
@@ -151,7 +151,7 @@ def _add_bias(
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    """A height and a width from one number for both, or from two."""
+    """Return a height and a width, from one number for both or from a pair."""
     if isinstance(value, int):
         return value, value
     height, width = value
