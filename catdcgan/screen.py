@@ -1,4 +1,4 @@
-"""Where progress, warnings and errors go: stderr, or nowhere where there is none."""
+"""Where progress, warnings and errors go: to stderr, or nowhere if there is none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TextIO
 
 
 class _Nowhere(io.StringIO):
-    """Takes all text and keeps none."""
+    """A stream that drops all text."""
 
     def write(self, text: str, /) -> int:
         """Drop `text`."""
@@ -19,10 +19,10 @@ class _Nowhere(io.StringIO):
 
 
 def screen() -> TextIO:
-    """Give the stream for what a person should see: stderr, or one that drops everything.
+    """Return the stream for progress and messages: stderr, or one that drops everything.
 
-    There is no stderr in a Windows program without a console (pythonw) and after ``2>&-``. It is None then:
-    tqdm fails on it, and print takes stdout in its place.
+    A Windows program without a console (pythonw), or one started with ``2>&-``, has no stderr. It is then
+    None: tqdm fails on that, and print writes to stdout instead.
     """
     if sys.stderr is None or getattr(sys.stderr, "closed", False):
         return _Nowhere()
@@ -30,21 +30,22 @@ def screen() -> TextIO:
 
 
 def in_notebook() -> bool:
-    """Whether this program runs in a notebook, whose output goes below the cell."""
+    """Whether this program runs in a notebook, where output appears below the cell."""
     return "ipykernel" in sys.modules
 
 
 @contextmanager
-def shown_if_possible(stream: TextIO) -> Iterator[None]:
-    """Show something, and from then on nothing if that fails: training is worth more than its words.
+def best_effort_output(stream: TextIO) -> Iterator[None]:
+    """Write to a stream inside the block; if that fails, drop all further output instead of raising.
 
-    The terminal of a dropped connection is gone, say, or the disk with the log is full.
+    Training matters more than its messages. The terminal may be gone with a dropped connection, for example,
+    or the disk that holds the log may be full.
     """
     try:
         yield
-        if hasattr(stream, "flush"):  # what takes the place of stderr may have no more than write()
+        if hasattr(stream, "flush"):  # a replacement for stderr may have only write()
             stream.flush()
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())  # what the stream still holds goes there when Python ends
+        os.dup2(nowhere, stream.fileno())  # Python flushes the stream's buffer there at exit
         os.close(nowhere)

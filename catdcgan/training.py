@@ -34,13 +34,13 @@ from catdcgan.run.schedule import Position, Schedule
 from catdcgan.run.start import TrainingData, start_run
 from catdcgan.run.watch import Watch
 from catdcgan.sampling import generate
-from catdcgan.screen import shown_if_possible
+from catdcgan.screen import best_effort_output
 from catdcgan.settings import IMAGE_MODES, Settings, settings_from
 from catdcgan.tf1 import GPUS, tf
 
-SAMPLE_COUNT = 25  # pictures in a sample grid: five by five, small enough to be looked at often
-STEP_STREAM = 1  # keeps the random numbers of the steps apart from those of the data's order
-EVENT_STEPS = 10  # steps between the numbers that TensorBoard gets: enough to see, and small after days
+SAMPLE_COUNT = 25  # images in a sample grid: five by five, small enough to look at often
+STEP_STREAM = 1  # separates the steps' random numbers from those that order the data
+EVENT_STEPS = 10  # steps between TensorBoard's numbers: enough detail, and small files even after days
 
 Evaluate = Callable[[np.ndarray], Mapping[str, float]]
 Feed = dict[tf.Tensor, np.ndarray | float]
@@ -92,54 +92,54 @@ def train(
 
     The same seed gives the same bits on the same CPU with the same number of cores, however often the run is
     stopped and resumed. Ctrl-C, SIGTERM and SIGHUP (a dropped connection) finish the step and save before
-    they take effect; what the program was started to ignore, as under ``nohup``, stays ignored. After
-    anything worse, such as ``kill -9`` or a power cut, resuming continues from the last checkpoint, or with a
-    warning from the one before if that is damaged.
+    they take effect; signals that the program was started to ignore, as under ``nohup``, stay ignored. After
+    anything worse, such as ``kill -9`` or a power cut, resuming continues from the last checkpoint; if that
+    is damaged, from the one before, with a warning.
 
     Args:
-        epoch_count: passes over the data in total, those before a resume included; None for no limit, which
+        epoch_count: passes over the data in total, including those before a resume; None for no limit, which
             needs a `step_count`.
         batch_size: images in a step.
         z_dim: length of a latent.
         learning_rate_D: the discriminator's learning rate.
         learning_rate_G: the generator's learning rate.
-        beta1: Adam's decay of the first moment.
-        get_batches: ``get_batches(batch_size)`` gives the batches (n, s, s, c) of one epoch, float32 in
+        beta1: Adam's decay rate of the first moment.
+        get_batches: ``get_batches(batch_size)`` returns the batches (n, s, s, c) of one epoch, float32 in
             [-1, 1] or uint8 from 0 to 255. If it also takes an ``epoch``, as `Dataset.get_batches` does, it
-            gets the epoch's number (from 0), so that a resumed run sees the batches that it would have seen.
-            A thread takes each batch while the step before runs.
+            gets the epoch's number (from 0), so that a resumed run sees the same batches as one never
+            stopped. A thread prefetches each batch while the step before it runs.
         data_shape: (images, s, s, c).
         data_image_mode: "RGB" or "L".
         alpha: slope of the leaky ReLU below zero.
         smooth: how far the label of real images stays below 1.
         base_filters: width of both networks.
         seed: of initial values, latents and flips.
-        resume: continue the run in `model_dir` where it was saved; False starts anew.
+        resume: continue the run in `model_dir` where it was saved; False starts a new run.
         model_dir: folder of checkpoints.
         image_dir: folder of sample grids.
-        step_count: stop after this many steps in total, if the epochs have not ended before.
-        save_every_epochs: epochs between checkpoints; 0 for none but those at the start and at the end.
+        step_count: stop after this many steps in total, unless the epochs end first.
+        save_every_epochs: epochs between checkpoints; 0 for checkpoints at the start and the end only.
         sample_every_steps: steps between sample grids; 0 for none. The last step gets one too.
         show_every_epochs: epochs between grids shown on the screen; 0 for none.
-        keep_checkpoints: how many of the numbered checkpoints are kept; the oldest go.
+        keep_checkpoints: number of numbered checkpoints to keep; the oldest are deleted.
         flip: mirror each real image, left to right, with probability 1/2.
-        average_decay: above 0, such as 0.999, pictures and ``model.ckpt`` come from an exponential moving
+        average_decay: above 0, such as 0.999, sample grids and ``model.ckpt`` use an exponential moving
             average of the generator (Yazici et al. 2018, arXiv:1806.04498), which is steadier.
-        augment: `augment_images` policies, such as ("color", "translation", "cutout"): real and generated
-            images are changed alike before they are judged, for when photos are few.
+        augment: `augment_images` policies, such as ("color", "translation", "cutout"): augment real and
+            generated images alike before they are judged, for small datasets.
         z_distribution: of the latents: "uniform" in [-1, 1], or the standard "normal".
         save_every_minutes: minutes between checkpoints, besides those of the epochs; 0 for none.
-        evaluate: called with the pictures of the grids of every `sample_every_steps`, uint8 (25, s, s, c).
-            The figures that it returns, real numbers by name, go into the history; the history's own names
-            are refused. It runs outside the graph and changes nothing.
+        evaluate: called every `sample_every_steps` with the images of the grid, uint8 (25, s, s, c). The
+            figures that it returns, real numbers by name, go into the history; the history's own names are
+            refused. It runs outside the graph and does not affect training.
         log_dir: folder of the history, settings and event files; `model_dir` by default.
         event_files: write TensorBoard's event files into `log_dir`: losses, speed, sample grids, the graph.
-        data_fingerprint: tells these images from others, as `Dataset.fingerprint` does.
+        data_fingerprint: identifies these images, as `Dataset.fingerprint` does.
         quiet: show no progress.
         xla: compile the step with XLA, which takes a minute or more at the start.
-        mixed_precision: multiply in bfloat16, which a GPU from 2020 on does faster than float32.
-        decay_part: over this last part of the run, such as 0.3, both learning rates fall to 0 in a straight
-            line, so that the average no longer chases weights that still jump; 0 for constant rates.
+        mixed_precision: multiply in bfloat16, which is faster than float32 on GPUs from 2020 on.
+        decay_part: over this last part of the run, such as 0.3, both learning rates fall linearly to 0, so
+            that the weights settle and their average with them; 0 for constant rates.
         data_source: where the images come from, such as the path of their folder, for ``run.json``.
 
     Returns:
@@ -149,10 +149,10 @@ def train(
         CheckpointError: `model_dir` holds a run though `resume` is False, or none though it is True, or the
             run's checkpoint does not fit or cannot be read.
         RunError: another program trains in `model_dir`, or the run was started with other settings.
-        InputError: `mixed_precision` cannot work, as ONEDNN_MAX_CPU_ISA keeps oneDNN from bfloat16.
-        TrainingError: a loss or a weight is no longer finite, a file cannot be written, the folder was moved
-            or removed, memory is too small, `get_batches` gives no image in an epoch, or `evaluate` gives
-            something that is no figure. The last good checkpoint stays.
+        InputError: `mixed_precision` cannot work because ONEDNN_MAX_CPU_ISA keeps oneDNN from bfloat16.
+        TrainingError: a loss or a weight is not finite, a file cannot be written, the folder was moved or
+            removed, memory is too small, `get_batches` gives no images in an epoch, or `evaluate` returns
+            anything but real numbers by name. The last good checkpoint is kept.
         ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; an unknown
             `augment` or `z_distribution`; or neither `epoch_count` nor `step_count`.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
@@ -177,24 +177,24 @@ def run_training(
     event_files: bool = False,
     quiet: bool = False,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
-    """Do what `train` promises, which says what the arguments mean.
+    """Train as described in `train`; see there for the arguments and the errors.
 
-    The graph is built before the lock is taken, because that takes seconds. What is true only under the lock
-    is therefore asked again there.
+    The graph is built before the lock is taken, because that takes seconds. Another program may start a run
+    in the meantime, so `start_run` checks the folder again under the lock.
     """
     if settings.epoch_count is None and settings.step_count is None:
         raise ValueError("training would never end: give epoch_count or step_count")
     random_latents(0, settings.z_dim, 0, settings.z_distribution)  # raises for an unknown distribution
-    find_start(folder.models, resume)  # a wrong folder is refused before anything is made in it
+    find_start(folder.models, resume)  # refuse a wrong folder before creating anything in it
     if not GPUS:
         refuse_beyond_memory(settings, data.shape[0])
     with tf.Graph().as_default() as graph:
         net = training_graph(settings)
-        # The run decides which checkpoints stay, so neither saver deletes any (max_to_keep=0).
+        # `remove_old` deletes old checkpoints, so neither saver may delete any (max_to_keep=0).
         training_saver = tf.train.Saver(tf.global_variables(), max_to_keep=0)
         generator_saver = tf.train.Saver(net.sampling_variables, max_to_keep=0)
         initialize = tf.global_variables_initializer()
-        graph.finalize()  # from here on, an operation added by mistake is an error and not a leak
+        graph.finalize()  # from here on, adding an operation by mistake is an error, not a leak
         with (
             lock(folder.models),
             name_last_checkpoint(folder.models),
@@ -205,7 +205,7 @@ def run_training(
             at = start_run(sess, net.counters, net.sampling_variables, settings, data, folder, resume)
             schedule = Schedule(settings, data.shape[0], at)
             with (
-                folder.history.open("a", buffering=1) as records,  # buffering=1: a line is written whole
+                folder.history.open("a", buffering=1) as records,  # buffering=1: line by line
                 event_writer(folder.log, at.step, graph) if event_files else nullcontext() as events,
                 Progress(schedule.images_done, schedule.images_end, quiet) as progress,
             ):
@@ -227,7 +227,7 @@ def run_training(
                 )
                 training.loop(interrupts)
             if interrupts:
-                with shown_if_possible(sys.stdout):
+                with best_effort_output(sys.stdout):
                     print(
                         f"Interrupted after step {training.at.step}. Saved in {folder.models}: resuming goes "
                         "on from there."
@@ -237,7 +237,7 @@ def run_training(
 
 @dataclass(kw_only=True)
 class Training:
-    """A run under way: its graph and session, where it is, and what is done at each step."""
+    """A run in progress: its graph and session, its position, and what happens at each step."""
 
     settings: Settings
     data: TrainingData
@@ -256,13 +256,13 @@ class Training:
     samples: list[Path] = field(default_factory=list)  # files of the sample grids
 
     def __post_init__(self) -> None:
-        """Begin to watch and to measure."""
+        """Start watching and timing."""
         self.watch = Watch(self.settings.smooth)
         self.speed = Speed()
         self.saved_at = monotonic()
 
     def loop(self, interrupts: Collection[int]) -> None:
-        """Train until the run is over or a signal has arrived, which `interrupts` then holds."""
+        """Train until the run is over or `interrupts` holds a signal."""
         self.begin()
         while not self.is_over and not interrupts:
             for batch, feed in prefetch(self.feeds()):
@@ -276,7 +276,7 @@ class Training:
             else:
                 self.end_epoch()
         self.save()
-        self.draw_last_grid()
+        self.write_last_grid()
 
     @property
     def is_over(self) -> bool:
@@ -289,24 +289,24 @@ class Training:
         return self.saved_at + (60 * self.settings.save_every_minutes or math.inf)
 
     def begin(self) -> None:
-        """Save and draw what training starts with; of a resumed run, know the grids there are."""
+        """Save a new run and write its first grid, or list the existing grids of a resumed run."""
         if latest(self.folder.models):
             self.samples = self.folder.grids(self.at.step)
         else:
-            self.save()  # a folder that cannot be written to is found out now, not in an hour
+            self.save()  # find out now, not in an hour, if the folder is not writable
         if self.settings.sample_every_steps and not self.samples:
-            self.draw_grid()
+            self.write_grid()
         self.saved_at = monotonic()
 
     def feeds(self) -> Iterator[tuple[np.ndarray, Feed]]:
-        """What is left of the epoch: each batch, and what a session is fed for the step on it."""
+        """The rest of the epoch: each batch, with the feed of the step on it."""
         batches = epoch_batches(self.data.get_batches, self.settings.batch_size, self.at.epoch)
         return map(self.feed, count(self.at.step), islice(batches, self.at.epoch_step, None))
 
     def feed(self, step: int, batch: np.ndarray) -> tuple[np.ndarray, Feed]:
-        """A batch as the step after `step` steps sees it, and what the session is fed."""
+        """Flip a batch, if set, for the step that follows `step` steps, and make that step's feed."""
         settings, net = self.settings, self.net
-        # A step's random numbers depend on nothing that came before: it can be taken again.
+        # A step's random numbers depend on the seed and the step alone, so a step can be repeated.
         random = np.random.default_rng((settings.seed, STEP_STREAM, step))
         z = random_latents(len(batch), settings.z_dim, random, settings.z_distribution)
         if settings.flip:
@@ -328,17 +328,17 @@ class Training:
         return {"step": self.at.step, "epoch": self.at.epoch + 1, **losses}
 
     def look(self, record: dict[str, float], batch: np.ndarray) -> None:
-        """Watch the losses, and every so many steps the pictures; add the user's figures to the record."""
+        """Check the losses; every `sample_every_steps`, also write a grid, check and evaluate its images."""
         self.watch.check_losses(self.at.step, record["d_loss"])
         every = self.settings.sample_every_steps
         if every and self.at.step % every == 0:
-            images = self.draw_grid()
+            images = self.write_grid()
             self.watch.check_images(self.at.step, images, batch)
             if self.evaluate:
                 record |= checked_figures(self.at.step, self.evaluate(images))
 
     def note(self, record: dict[str, float], images: int) -> None:
-        """Show how training gets on, and write the record of a step."""
+        """Show progress, and write the record of a step to the history and the event file."""
         record["images_per_second"] = round(self.speed.count(images), 1)
         epochs = "" if self.settings.epoch_count is None else f"/{self.settings.epoch_count}"
         text = f"epoch {record['epoch']}{epochs}, step {record['step']}: "
@@ -351,7 +351,7 @@ class Training:
             write_scalars(self.events, self.at.step, tagged(record))
 
     def end_epoch(self) -> None:
-        """Count an epoch, and save and show what is due after it."""
+        """Count an epoch; save, and show a grid, if they are due."""
         self.at.epoch, self.at.epoch_step = self.at.epoch + 1, 0
         if self.schedule.saves_after_epoch(self.at.epoch):
             self.save()
@@ -362,13 +362,13 @@ class Training:
         """Write both checkpoints of this step, and delete the oldest.
 
         Raises:
-            TrainingError: a weight is no longer finite, or the folder was moved or removed.
+            TrainingError: a weight is not finite, or the folder was moved or removed.
             OSError: they cannot be written.
         """
         if not self.sess.run(self.net.all_finite):
             raise TrainingError(f"after step {self.at.step} a weight {NOT_FINITE}")
         self.folder.refuse_if_moved(self.records)
-        os.fsync(self.records.fileno())  # no checkpoint is ahead of the history, even in a power cut
+        os.fsync(self.records.fileno())  # no checkpoint is ahead of the history, even after a power cut
         counts = (self.at.step, self.at.epoch, self.at.epoch_step)
         checkpoint.set_variables(self.sess, zip(self.net.counters, counts, strict=True))
         checkpoint.save(self.sess, self.training_saver, self.folder.models / f"{NAME}-{self.at.step}")
@@ -376,8 +376,8 @@ class Training:
         remove_old(self.folder.models, self.settings.keep_checkpoints)
         self.saved_at = monotonic()
 
-    def draw_grid(self) -> np.ndarray:
-        """Write a grid of the run's latents as they look now, and return its pictures (25, s, s, c)."""
+    def write_grid(self) -> np.ndarray:
+        """Generate and write a grid from the run's latents; return its images, uint8 (25, s, s, c)."""
         self.folder.refuse_if_moved(self.records)
         file, images = self.folder.grid(self.at.step), self.generate()
         save_image(image_grid(images, self.settings.image_mode), file)
@@ -386,13 +386,13 @@ class Training:
             write_picture(self.events, self.at.step, "samples", file)
         return images
 
-    def draw_last_grid(self) -> None:
-        """Draw the last step if it is not drawn yet: after saving, so that every grid is of a kept step."""
+    def write_last_grid(self) -> None:
+        """Write the last step's grid if it is missing; after saving, so that each grid's step was saved."""
         if self.settings.sample_every_steps and self.samples[-1] != self.folder.grid(self.at.step):
-            self.draw_grid()
+            self.write_grid()
 
     def generate(self) -> np.ndarray:
-        """The pictures of the run's latents, uint8 (25, s, s, c): the same latents from step 0 on."""
+        """Generate images, uint8 (25, s, s, c), from the run's latents: the same ones from step 0 on."""
         z = random_latents(
             SAMPLE_COUNT, self.settings.z_dim, self.settings.seed, self.settings.z_distribution
         )

@@ -1,1 +1,1 @@
-"""What a run writes into its folder, and what it needs to go on."""
+"""What a run writes to its folder, and what it needs to continue."""

@@ -1,8 +1,8 @@
-"""Checkpoints: what one holds, restoring it, and saving during training.
+"""Checkpoints: what they hold, restoring them, and saving them during training.
 
-A run's folder holds ``model.ckpt``, the generator alone under the article's names, for looking at pictures;
-and ``model.ckpt-STEP``, everything that training needs to go on from that step. Each of them is two files,
-``.index`` and ``.data-00000-of-00001``; a path to a checkpoint is written without these endings.
+A run's folder holds ``model.ckpt``, the generator alone under the article's names, for sampling; and
+``model.ckpt-STEP``, everything that training needs to continue from that step. Each is a pair of files,
+``.index`` and ``.data-00000-of-00001``; a checkpoint's path is written without these suffixes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from catdcgan.run.checkpoint_files import (
     ENDINGS,
     NAME,
     abridged_names,
-    end_replacement,
     existing_checkpoint,
     find_checkpoint,
+    finish_replacement,
     latest,
     numbered,
     replacement_of,
@@ -37,7 +37,7 @@ from catdcgan.tf1 import tf
 
 
 class Architecture(NamedTuple):
-    """What the shapes of a generator's variables tell."""
+    """A generator's settings, as found from the shapes of its variables."""
 
     z_dim: int  # length of a latent
     base_filters: int  # width
@@ -46,11 +46,11 @@ class Architecture(NamedTuple):
 
 
 def read_architecture(path: str | os.PathLike[str]) -> Architecture:
-    """Tell a generator's settings from the shapes in a checkpoint.
+    """Find a generator's settings from the shapes in a checkpoint.
 
     Args:
-        path: the checkpoint, such as ``models/model.ckpt``; or one of its files, or the folder of a run or of
-            its models, whose ``model.ckpt`` is meant.
+        path: the checkpoint, such as ``models/model.ckpt``; or one of its files; or the folder of a run or of
+            its models, for the ``model.ckpt`` there.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or it holds no generator of this program.
@@ -67,10 +67,10 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
 
 
 def architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
-    """Tell a generator's settings from the shapes of its variables, by name.
+    """Find a generator's settings from the shapes of its variables, by name.
 
     Raises:
-        KeyError, ValueError: they are not a generator's of this program.
+        KeyError, ValueError: they are not those of a generator of this program.
     """
     z_dim, features = shapes["generator/dense/kernel"]
     _, _, channels, base_filters = shapes["generator/logits/kernel"]
@@ -86,19 +86,19 @@ def restore(
     variables: Sequence[tf.Variable],
     substitutes: Mapping[str, str | None] | None = None,
 ) -> None:
-    """Give variables of the session's graph the values in a checkpoint. Adds no op to the graph.
+    """Set variables of the session's graph to the values in a checkpoint, without adding operations.
 
     Args:
         sess: the session.
         path: as in `read_architecture`.
         variables: what to restore; anything else in the checkpoint is left alone.
-        substitutes: for each name that a checkpoint may lack, the name to read in its place, or None to
-            leave the variable as it is. So the checkpoint of the article's author, which has none of our
-            counters and averages, restores.
+        substitutes: for each name that a checkpoint may lack, the name to read instead, or None to leave the
+            variable unchanged. This lets the checkpoint of the article's author be restored, which has none
+            of our counters and averages.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, lacks a variable, or holds it in another
-            shape. No variable has changed then.
+            shape. No variable is changed then.
     """
     with _reader(path) as reader:
         sources = _sources(path, reader.get_variable_to_shape_map(), variables, substitutes or {})
@@ -117,14 +117,14 @@ def restore_newest(
     variables: Sequence[tf.Variable],
     substitutes: Mapping[str, str | None] | None = None,
 ) -> None:
-    """Do as `restore` does, with the newest checkpoint in a folder that can be read.
+    """Restore the newest readable checkpoint in a folder, as `restore` does.
 
-    A warning names each newer one that is damaged. Its files are renamed, not deleted: left under its name,
-    it would be taken for the newest again, and good ones would be removed in its favour.
+    A warning names each newer checkpoint that is damaged. Its files are renamed, not deleted. Under its old
+    name, it would be taken for the newest again, and good checkpoints would be deleted in its favour.
 
     Raises:
-        CheckpointError: as `restore`, if no checkpoint can be read or the newest readable one does not fit.
-            Nothing is renamed then.
+        CheckpointError: as in `restore`, if no checkpoint can be read or the newest readable one does not
+            fit. Nothing is renamed then.
         OSError: a damaged checkpoint cannot be renamed.
     """
     damaged: list[tuple[Path, DamagedError]] = []
@@ -139,7 +139,7 @@ def restore_newest(
     for bad, reason in damaged:
         aside = bad.with_name(f"{DAMAGED}{bad.name}")
         warnings.warn(f"{reason}. It is now called {aside.name}, and {path} is used instead", stacklevel=2)
-        end_replacement(bad)
+        finish_replacement(bad)
         for ending in reversed(ENDINGS):
             if Path(f"{bad}{ending}").exists():
                 os.replace(f"{bad}{ending}", f"{aside}{ending}")
@@ -151,7 +151,7 @@ def _sources(
     variables: Sequence[tf.Variable],
     substitutes: Mapping[str, str | None],
 ) -> list[tuple[tf.Variable, str]]:
-    """Which name of a checkpoint each variable is read from; raises as `restore` where one does not fit."""
+    """Pair each variable with the name to read it from; raises like `restore` if one does not fit."""
     sources = []
     for variable in variables:
         name = variable.op.name
@@ -175,7 +175,7 @@ def _sources(
 
 
 def set_variables(sess: tf.Session, values: Iterable[tuple[tf.Variable, Any]]) -> None:
-    """Give variables values, without an op more: their initializers are run, fed with the values."""
+    """Set variables without adding operations, by running their initializers, fed with the values."""
     initializers = [(variable.initializer, value) for variable, value in values]
     sess.run(
         [initializer for initializer, _ in initializers],
@@ -184,14 +184,14 @@ def set_variables(sess: tf.Session, values: Iterable[tuple[tf.Variable, Any]]) -
 
 
 def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
-    """Write a checkpoint, making its folder if need be. Whenever the program is killed, a whole one stays.
+    """Write a checkpoint, creating its folder if needed. A kill leaves the old or the new one whole.
 
-    A checkpoint is two files, and no system renames two at once. So one that replaces another is first put
-    whole into a hidden folder beside it, which `restore` and `read_architecture` look into, and then copied
-    to its place. `tidy` ends what a kill cut short.
+    A checkpoint is two files, and no system renames two at once. So a checkpoint that replaces another is
+    first completed in a hidden folder beside it, where `restore` and `read_architecture` look too, and then
+    copied into place. `tidy` completes what a kill cut short.
 
     Raises:
-        OSError: it cannot be written, as on a full disk; the checkpoint that was there stays.
+        OSError: it cannot be written, for example on a full disk; an existing checkpoint is kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
@@ -206,9 +206,9 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
             for ending in ENDINGS:
                 os.replace(f"{new}{ending}", f"{path}{ending}")
             return
-        end_replacement(path)  # of an earlier program, if one was cut short
+        finish_replacement(path)  # one that an earlier program left unfinished
         os.replace(temporary, replacement_of(path))
-    end_replacement(path)
+    finish_replacement(path)
 
 
 @contextmanager
@@ -233,7 +233,7 @@ def _last_good(model_dir: Path) -> str:
 
 @contextmanager
 def _reader(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a TensorFlow CheckpointReader; raises as `read_architecture` where that cannot be done."""
+    """Open a TensorFlow CheckpointReader; raises like `read_architecture` if that fails."""
     path, source = find_checkpoint(path), existing_checkpoint(path)
     with _plain_path(source) as plain:
         try:
@@ -245,10 +245,10 @@ def _reader(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 @contextmanager
 def _plain_path(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Give a path to a checkpoint at which TensorFlow finds it: another one if the folder is "run [v2]".
+    """Yield a path at which TensorFlow finds a checkpoint: a temporary one if the folder is "run [v2]".
 
-    TensorFlow saves to a path as it is, but takes one to read from as a glob pattern, which may not match
-    itself. It knows no escape: the path is matched first, and then opened literally.
+    TensorFlow saves to a path literally, but reads from it as a glob pattern, which may not match itself.
+    Escaping it does not help, because the path is matched first and then opened literally.
     """
     if tf.io.gfile.glob(f"{os.fspath(path)}{ENDINGS[-1]}"):
         yield os.fspath(path)
@@ -258,6 +258,6 @@ def _plain_path(path: str | os.PathLike[str]) -> Iterator[str]:
             file, link = Path(f"{os.fspath(path)}{ending}").absolute(), Path(temporary, f"{NAME}{ending}")
             try:
                 link.symlink_to(file)
-            except OSError:  # Windows lets not everyone make links
+            except OSError:  # on Windows, not every user may create links
                 shutil.copyfile(file, link)
         yield str(Path(temporary, NAME))

@@ -1,4 +1,4 @@
-"""The files of checkpoints in a folder: which there are, the newest, and tidying up after a kill."""
+"""The checkpoint files in a folder: listing them, finding the newest, and cleaning up after a kill."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from catdcgan.errors import CheckpointError, DamagedError
 from catdcgan.files import PARTIAL, atomic_write, remove_partial
 
 NAME = "model.ckpt"
-ENDINGS = (".data-00000-of-00001", ".index")  # TensorFlow finds a checkpoint by its index: that one goes last
-NEW = ".new-"  # how the name of a folder begins whose checkpoint is about to replace another
-DAMAGED = "damaged-"  # how the name of a checkpoint begins that was found damaged and set aside
+ENDINGS = (".data-00000-of-00001", ".index")  # TensorFlow finds a checkpoint by its index, so that comes last
+NEW = ".new-"  # prefix of a folder whose checkpoint is about to replace another
+DAMAGED = "damaged-"  # prefix of a checkpoint that was found damaged and set aside
 
 
 def replacement_of(path: str | os.PathLike[str]) -> Path:
@@ -24,8 +24,11 @@ def replacement_of(path: str | os.PathLike[str]) -> Path:
     return Path(path).with_name(f"{NEW}{Path(path).name}")
 
 
-def end_replacement(path: Path) -> None:
-    """Copy a checkpoint from its folder to its place, if there is one. The folder goes, also if not whole."""
+def finish_replacement(path: Path) -> None:
+    """Copy a checkpoint from its replacement folder, if there is one, to its place; remove the folder.
+
+    If the checkpoint in the folder is not whole, it is dropped with a warning.
+    """
     folder = replacement_of(path)
     if not folder.exists():
         return
@@ -37,19 +40,19 @@ def end_replacement(path: Path) -> None:
                 shutil.copyfile(folder / f"{NAME}{ending}", partial)
                 to_disk(partial)
     with TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
-        os.replace(folder, Path(temporary, NAME))  # gone at one blow, so that no half of it is ever read
+        os.replace(folder, Path(temporary, NAME))  # removed in one rename: no half of it is ever read
 
 
 def to_disk(file: Path) -> None:
-    """Wait until the disk has a file, so that a power cut leaves no empty one under a good name."""
+    """Wait until a file is on disk, so that a power cut cannot leave an empty file under a valid name."""
     with file.open("r+b") as stream:
         os.fsync(stream.fileno())
 
 
 def tidy(folder: Path) -> None:
-    """End or remove what a killed program left half-done in a folder of checkpoints."""
+    """Complete or remove what a killed program left unfinished in a folder of checkpoints."""
     for new in folder.glob(f"{NEW}*"):
-        end_replacement(folder / new.name.removeprefix(NEW))
+        finish_replacement(folder / new.name.removeprefix(NEW))
     remove_partial(folder)
     for file in folder.glob(f"{NAME}-*{ENDINGS[0]}"):
         if not file.with_name(file.name.removesuffix(ENDINGS[0]) + ENDINGS[1]).exists():
@@ -63,14 +66,14 @@ def numbered(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path) -> Path | None:
-    """The checkpoint to go on from: the highest step, else ``model.ckpt``, else None."""
+    """The checkpoint to continue from: the highest step, else ``model.ckpt``, else None."""
     if steps := numbered(folder):
         return steps[-1]
     return folder / NAME if (folder / f"{NAME}.index").exists() else None
 
 
 def find_start(folder: Path, resume: bool) -> Path | None:
-    """The checkpoint to go on from, or None to start anew.
+    """The checkpoint to continue from, or None for a new run.
 
     Raises:
         CheckpointError: the folder holds a run and `resume` is False, or it holds none and `resume` is True.
@@ -88,12 +91,12 @@ def find_start(folder: Path, resume: bool) -> Path | None:
 def remove_old(folder: Path, keep: int) -> None:
     """Delete all but the newest `keep` numbered checkpoints."""
     for path in numbered(folder)[: -keep or None]:
-        for ending in reversed(ENDINGS):  # the index first: no half of a checkpoint is ever found
+        for ending in reversed(ENDINGS):  # the index first: half a checkpoint is never found
             Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """The checkpoint that a path means: that very one, the one of this file, or the one in this folder."""
+    """The checkpoint that a path means: itself, the one this file belongs to, or the one in this folder."""
     path = Path(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", os.fspath(path)))
     if not path.is_dir() or Path(f"{path}{ENDINGS[-1]}").exists():
         return path
@@ -105,28 +108,28 @@ def existing_checkpoint(path: str | os.PathLike[str]) -> Path:
     """Find the checkpoint that a path means, or the whole one that is about to replace it.
 
     Raises:
-        CheckpointError: there is none; the message names those that are there.
-        DamagedError: half of it is missing.
+        CheckpointError: there is none; the message names those that exist.
+        DamagedError: one of its files is missing.
     """
     path = find_checkpoint(path)
     replacement = replacement_of(path) / NAME
     source = path if absent_files(replacement) else replacement
     if absent := absent_files(source):
-        there = sorted(file.stem for file in path.parent.glob("*.index"))
+        others = sorted(file.stem for file in path.parent.glob("*.index"))
         kind = CheckpointError if ENDINGS[-1] in absent else DamagedError
         raise kind(
             f"no checkpoint {path}: expected the file {path}{absent[0]}, "
-            f"found {abridged_names(there) if there else 'no checkpoint'} in {path.parent.absolute()}"
+            f"found {abridged_names(others) if others else 'no checkpoint'} in {path.parent.absolute()}"
         )
     return source
 
 
 def absent_files(path: str | os.PathLike[str]) -> list[str]:
-    """The endings of a checkpoint's files that are not there."""
+    """The suffixes of a checkpoint's missing files."""
     return [ending for ending in ENDINGS if not Path(f"{os.fspath(path)}{ending}").is_file()]
 
 
 def abridged_names(names: Iterable[str]) -> str:
-    """The first few names and how many there are."""
+    """The first four names, and how many there are in total if there are more."""
     names = sorted(names)
     return ", ".join(names[:4]) + (f" ... ({len(names)} in all)" if len(names) > 4 else "")

@@ -1,10 +1,10 @@
-"""TensorBoard's event files: what it shows live of a run, its losses, its pictures and its graph.
+"""TensorBoard's event files: the losses, pictures and graph of a run, to watch while it trains.
 
-TensorBoard itself need not be installed, and no op is added to the graph, which may be finalized.
+TensorBoard itself need not be installed. No operation is added to the graph, which may be finalized.
 
-Not with `tf.summary.FileWriter`, which writes in a thread: a full disk ends the thread with a traceback, and
-some steps later the training with a RuntimeError or an IndexError. Here a record has left the program when a
-function returns, so that TensorBoard shows it, and a full disk is an OSError at once.
+`tf.summary.FileWriter` is not used, because it writes in a thread: a full disk ends the thread with a
+traceback, and training some steps later with a RuntimeError or an IndexError. Here a record has left the
+program when a function returns, so that TensorBoard shows it, and a full disk raises OSError at once.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from catdcgan.tf1 import tf
 
 @contextmanager
 def event_writer(folder: Path, step: int, graph: tf.Graph) -> Iterator[tf.io.TFRecordWriter]:
-    """Open a new event file, and close it at the end; the folder is made if need be.
+    """Open a new event file for the block, creating the folder if needed.
 
-    Each start has a file of its own, so that one that was cut off in mid-record does no harm.
+    Each start gets its own file, so a file that was cut off in the middle of a record does no harm.
 
     Args:
-        folder: where the event files of the run are.
-        step: the step that training goes on from; 0 for a fresh start.
-        graph: is written at a fresh start, for TensorBoard's page of graphs.
+        folder: the folder for the run's event files.
+        step: the step that training continues from; 0 for a new run.
+        graph: written for a new run, for TensorBoard's graph page.
 
     Raises:
         OSError: the file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # TensorBoard reads the files of a folder in the order of their names.
+    # TensorBoard reads a folder's files in the order of their names.
     with _os_errors():
         writer = tf.io.TFRecordWriter(str(folder / f"events.out.tfevents.{time.time():.6f}.{step}"))
     with writer:
         _write(writer, tf.Event(file_version="brain.Event:2"))
-        # TensorBoard forgets what it has read of this event's step and later ones: the steps that the run
-        # took between its last checkpoint and its end, which it takes again. The first such event that
-        # TensorBoard sees has no effect, so a fresh start needs one too.
+        # At this event TensorBoard discards what it has read for its step and later ones: the steps after the
+        # last checkpoint, which the resumed run takes again. The first such event that TensorBoard sees has
+        # no effect, so a new run needs one too.
         restart = tf.SessionLog(status=tf.SessionLog.START)
         _write(writer, tf.Event(step=step + 1, session_log=restart))
         if not step:
@@ -50,7 +50,7 @@ def event_writer(folder: Path, step: int, graph: tf.Graph) -> Iterator[tf.io.TFR
 
 
 def write_scalars(writer: tf.io.TFRecordWriter, step: int, values: Mapping[str, float]) -> None:
-    """Write numbers of a step by name; TensorBoard groups "loss/discriminator" and "loss/generator".
+    """Write a step's numbers by name; TensorBoard groups "loss/discriminator" and "loss/generator".
 
     Raises:
         OSError: the file cannot be written.
@@ -60,10 +60,10 @@ def write_scalars(writer: tf.io.TFRecordWriter, step: int, values: Mapping[str, 
 
 
 def write_picture(writer: tf.io.TFRecordWriter, step: int, tag: str, file: Path) -> None:
-    """Write a picture of a step, the bytes of a PNG or JPEG file as they are.
+    """Write a step's picture: the unchanged bytes of a PNG or JPEG file.
 
     Raises:
-        OSError: the file is absent or no picture, or the event file cannot be written.
+        OSError: the file is missing or not a picture, or the event file cannot be written.
     """
     with Image.open(file) as picture:
         image = tf.Summary.Image(
@@ -84,7 +84,7 @@ def _write(writer: tf.io.TFRecordWriter, event: tf.Event) -> None:
 
 @contextmanager
 def _os_errors() -> Iterator[None]:
-    """A full disk, for one, is a ResourceExhaustedError of TensorFlow's: make it the OSError that it is."""
+    """Turn TensorFlow's errors, such as ResourceExhaustedError for a full disk, into OSError."""
     try:
         yield
     except tf.errors.OpError as error:

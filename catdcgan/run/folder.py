@@ -1,4 +1,4 @@
-"""The folder of a run: its number, where each file lies in it, and the lock that keeps other trainers out."""
+"""A run's folder: its number, the place of each file in it, and the lock against other training programs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from catdcgan.errors import RunError, TrainingError
 RUNS = Path("runs")  # where the numbered runs are
 RUN_NAME = "run.json"
 HISTORY_NAME = "history.jsonl"
-# It stays when the lock is gone: removing it while another program is about to lock it would let two in. Who
-# holds it stands in a file of its own, as Windows lets no other program read a locked one.
+# The lock's file stays after the lock is released: removing it while another program is about to lock it
+# would let two in. A separate file names the holder, because Windows lets no other program read a locked one.
 LOCK_NAME, HOLDER_NAME = ".lock", ".lock-holder"
 
 
 class RunFolder(NamedTuple):
-    """Where the files of a run are. `train` lets each of the three folders be anywhere."""
+    """Where the files of a run are. `train` accepts any three folders."""
 
     models: Path  # checkpoints, and the lock
     images: Path  # sample grids
@@ -31,7 +31,7 @@ class RunFolder(NamedTuple):
 
     @property
     def record(self) -> Path:
-        """The file of settings, data and starts."""
+        """The file with settings, data and starts."""
         return self.log / RUN_NAME
 
     @property
@@ -44,18 +44,18 @@ class RunFolder(NamedTuple):
         return self.images / f"step_{step:07d}.png"
 
     def grids(self, step: int) -> list[Path]:
-        """The sample grids that there are, up to a step."""
+        """The existing sample grids up to a step, in order."""
         return [file for file in sorted(self.images.glob("step_*.png")) if file <= self.grid(step)]
 
     def refuse_if_moved(self, open_history: TextIO) -> None:
-        """Notice that the folder is no longer where it was; the open history moved with it.
+        """Check that the folder is where it was: if it was moved, the open history moved with it.
 
         Raises:
             TrainingError: it was moved or removed.
         """
         history = self.history
-        there = history.exists() and os.path.samestat(history.stat(), os.fstat(open_history.fileno()))
-        if not there or not self.models.is_dir():
+        in_place = history.exists() and os.path.samestat(history.stat(), os.fstat(open_history.fileno()))
+        if not in_place or not self.models.is_dir():
             gone = next((path for path in (self.log, self.models) if not path.is_dir()), history)
             raise TrainingError(
                 f"{gone} was moved or removed while training ran. If it was moved, resume where it is now"
@@ -63,32 +63,32 @@ class RunFolder(NamedTuple):
 
 
 def folder_of(out: Path) -> RunFolder:
-    """The layout of a run's folder that the command line makes."""
+    """The layout of a run's folder as the command line creates it."""
     return RunFolder(out / "models", out / "images", out)
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Keep every other trainer out of a folder inside the block, making the folder if need be.
+    """Lock a folder against other training programs inside the block, creating the folder if needed.
 
-    The operating system holds the lock, and drops it with the process however that ends: nothing is left to
-    clean up after ``kill -9`` or a reboot. A file system without such locks gets a file that names the
-    process instead; one left behind by a dead process of this computer is taken over.
+    The operating system releases the lock when the process ends, however it ends: nothing is left to clean up
+    after ``kill -9`` or a reboot. On a file system without such locks, a file that names the process is used
+    instead; one left behind by a dead process on this computer is taken over.
 
     Raises:
-        RunError: another program trains there, or this one does already; or the folder cannot be locked.
-        OSError: the folder cannot be made or written to.
+        RunError: another program, or this one, already trains there; or the folder cannot be locked.
+        OSError: the folder cannot be created or written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     guard = FileLock(folder / LOCK_NAME)
     try:
-        held = guard.acquire(timeout=0.2)  # a second look: the first may only clear away what a dead one left
+        held = guard.acquire(timeout=0.2)  # long enough for two tries: the first may only remove a dead lock
     except Timeout:
         remedy = "wait for it, stop it, or choose another folder"
-        if isinstance(guard, SoftFileLock):  # what FileLock turns into where the file system has no locks
+        if isinstance(guard, SoftFileLock):  # FileLock turns into this where the file system has no locks
             remedy += f"; if it died on another computer, remove {guard.lock_file}"
         raise RunError(f"{folder} is in use by {_holder(folder)}: {remedy}") from None
-    except OSError as error:  # such as "no locks available", of a network drive
+    except OSError as error:  # such as "no locks available" on a network drive
         raise RunError(f"{folder} cannot be locked ({error}): choose another folder") from error
     with held:
         (folder / HOLDER_NAME).write_text(f"process {os.getpid()} (on {socket.gethostname()})", "utf-8")
@@ -96,7 +96,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def _holder(folder: Path) -> str:
-    """Who trains in the folder; it may have begun so lately that it has not written this yet."""
+    """Who trains in the folder. A program that has only just taken the lock may not have written this yet."""
     try:
         return (folder / HOLDER_NAME).read_text("utf-8") or "another program"
     except FileNotFoundError:
@@ -104,12 +104,15 @@ def _holder(folder: Path) -> str:
 
 
 def next_run(parent: Path = RUNS) -> Path:
-    """Make the folder of a new run, ``runs/001`` and so on, and return it.
+    """Create the folder of a new run, ``runs/001`` and so on, and return it.
 
-    Its number follows the highest one there is. Two programs that ask at the same time get two folders.
+    Its number follows the highest existing one. Two programs that ask at the same time get different folders.
+
+    Raises:
+        OSError: the folder cannot be created.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    number = max(_numbered(parent), default=0)
+    number = max(_runs_by_number(parent), default=0)
     while True:
         number += 1
         folder = parent / f"{number:03}"
@@ -119,18 +122,18 @@ def next_run(parent: Path = RUNS) -> Path:
 
 
 def newest_run(parent: Path = RUNS) -> Path:
-    """The run with the highest number, as `next_run` gives them.
+    """The run with the highest number, as numbered by `next_run`.
 
     Raises:
         RunError: there is none.
     """
-    runs = _numbered(parent)
+    runs = _runs_by_number(parent)
     if not runs:
         raise RunError(f"no run in {parent.absolute()}: train one first, or name its folder")
     return runs[max(runs)]
 
 
-def _numbered(parent: Path) -> dict[int, Path]:
-    """The folders of runs by number; any other name is left alone."""
+def _runs_by_number(parent: Path) -> dict[int, Path]:
+    """The folders of runs by number; other names are ignored."""
     name = re.compile(r"[0-9]{3}|[1-9][0-9]{3,}")
     return {int(path.name): path for path in parent.glob("*") if name.fullmatch(path.name) and path.is_dir()}

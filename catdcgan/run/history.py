@@ -1,4 +1,4 @@
-"""The history of a run: a line of JSON for each step in a file, so that it outlives the program."""
+"""The history of a run: a file with a line of JSON for each step, which outlives the program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from catdcgan.errors import TrainingError
 
-# What a record holds of each step, and the names under which TensorBoard gets some of it.
+# The keys of a step's record, and the names that TensorBoard shows for some of them.
 COLUMNS = ("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second")
 TAGS = {"d_loss": "loss/discriminator", "g_loss": "loss/generator"}
 TAGS |= {"d_real": "D says/of real", "d_fake": "D says/of generated"}
@@ -36,15 +36,15 @@ def read_history(file: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def read_losses(file: str | os.PathLike[str]) -> list[tuple[float, float]]:
-    """Read (d_loss, g_loss) of every step of a run; raises as `read_history` does."""
+    """Read (d_loss, g_loss), in nats, of every step of a run; raises like `read_history`."""
     return [(record["d_loss"], record["g_loss"]) for record in read_history(file)]
 
 
 def rewind_history(file: Path, step: int) -> None:
-    """Cut off what comes after a step, or start an empty history, making its folder.
+    """Remove the records after a step, or create an empty history and its folder.
 
-    What is cut off are the steps that an interrupted run took after its last checkpoint: training takes
-    them again. A line that was half-written goes with them. If earlier steps are missing, a warning says so.
+    An interrupted run took these steps after its last checkpoint, and training takes them again. A
+    half-written line is removed too. If earlier steps are missing, a warning says so.
 
     Raises:
         OSError: the file cannot be read or written.
@@ -67,34 +67,34 @@ def rewind_history(file: Path, step: int) -> None:
 
 
 def checked_figures(step: int, figures: Any) -> dict[str, float]:
-    """Turn what the user's `evaluate` gives for the record of a step into numbers that JSON can hold.
+    """Convert what the user's `evaluate` returns to numbers that JSON can hold.
 
     Args:
-        step: to name in an error.
+        step: named in errors.
         figures: real numbers by name: Python's, NumPy's, or 0-d arrays of any library.
 
     Raises:
-        TrainingError: it is no such mapping, or a name is one of the history's own.
+        TrainingError: it is not such a mapping, or a name is one of the history's own.
     """
-    said = f"in step {step} evaluate gave"
+    prefix = f"in step {step} evaluate gave"
     if not isinstance(figures, Mapping):
-        raise TrainingError(f"{said} {type(figures).__name__}: let it give figures by name, such as a dict")
+        raise TrainingError(f"{prefix} {type(figures).__name__}: let it give figures by name, such as a dict")
     checked = {}
     for name, figure in figures.items():
         if not isinstance(name, str):
-            raise TrainingError(f"{said} a figure named {name!r}: let its name be text")
+            raise TrainingError(f"{prefix} a figure named {name!r}: let its name be text")
         if name in (*COLUMNS, *TAGS.values()):
-            raise TrainingError(f'{said} a figure "{name}", a name of the history itself: choose another')
+            raise TrainingError(f'{prefix} a figure "{name}", a name of the history itself: choose another')
         number = _real(figure)
         if number is None:
             kind = type(figure).__name__
-            raise TrainingError(f'{said} "{name}" as {kind}, which is no real number: let it give a float')
+            raise TrainingError(f'{prefix} "{name}" as {kind}, which is no real number: let it give a float')
         checked[name] = number
     return checked
 
 
 def _real(figure: Any) -> float | None:
-    """A real number as Python's float, or None if it is none."""
+    """Convert a real number to Python's float; None if it is not a real number."""
     if hasattr(figure, "__array__"):
         array = np.asarray(figure)
         return float(array) if array.ndim == 0 and array.dtype.kind in "biuf" else None
@@ -102,5 +102,5 @@ def _real(figure: Any) -> float | None:
 
 
 def tagged(record: Mapping[str, float]) -> dict[str, float]:
-    """The numbers of a step under the names that TensorBoard groups by."""
+    """A step's numbers, under the names that TensorBoard groups."""
     return {TAGS.get(name, name): value for name, value in record.items() if name not in ("step", "epoch")}

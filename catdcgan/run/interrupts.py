@@ -1,4 +1,4 @@
-"""Ctrl-C and the other signals that end a run, held back until the step is finished and saved."""
+"""Ctrl-C and the other signals that end a run, deferred until the step is finished and saved."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Ctrl-C; what `kill` and a shutdown send; a dropped connection, which Windows does not know.
+# Ctrl-C; the signal of `kill` and of a shutdown; a dropped connection, which does not exist on Windows.
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
 def finish_step_first() -> Iterator[list[int]]:
-    """Collect the signals in `STOPS` inside the block, for the training loop to look at between two steps.
+    """Collect the signals in `STOPS` inside the block, for the training loop to check between steps.
 
-    They take effect at the end: KeyboardInterrupt for Ctrl-C, for the others an exit with the status that a
-    shell gives them. A second Ctrl-C interrupts at once. What the program was started to ignore stays
-    ignored: Ctrl-C in a shell's background job, SIGHUP under ``nohup``. Python delivers signals to the main
-    thread alone, so in any other thread there is nothing to do.
+    They take effect at the end of the block. A second Ctrl-C interrupts at once. Signals that the program was
+    started to ignore stay ignored: Ctrl-C in a shell's background job, SIGHUP under ``nohup``. Python
+    delivers signals to the main thread only, so in any other thread this does nothing.
 
     Yields:
         The numbers of the signals received so far.
+
+    Raises:
+        KeyboardInterrupt: at the end of the block, after Ctrl-C.
+        SystemExit: at the end of the block, after another signal, with the exit status that shells use.
     """
     received: list[int] = []
 
@@ -33,9 +36,9 @@ def finish_step_first() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    # None is a handler that was not set by Python, and could not be set again.
-    heeded = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    previous = {number: signal.signal(number, receive) for number in heeded}
+    # None stands for a handler that was not set by Python, and could not be restored.
+    handled = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    previous = {number: signal.signal(number, receive) for number in handled}
     try:
         yield received
     finally:

@@ -1,4 +1,4 @@
-"""How far training is: a bar in a terminal or a notebook, elsewhere a line a minute, or nothing."""
+"""Training progress: a bar in a terminal or a notebook, a line a minute elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from catdcgan.screen import in_notebook, screen, shown_if_possible
+from catdcgan.screen import best_effort_output, in_notebook, screen
 
 LINE_SECONDS = 60
 
 
 def human_time(seconds: float) -> str:
-    """A length of time as people say it: "45 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    """Format a duration for people: "45 s", "12 min", "3 h 20 min", "2 d 4 h"."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -27,35 +27,36 @@ def human_time(seconds: float) -> str:
 
 
 class Speed:
-    """How fast training is.
+    """The speed of training.
 
     Attributes:
-        seconds_per_image: of late; 0 before the first step.
+        seconds_per_image: moving average; 0 before the first step.
     """
 
     def __init__(self) -> None:
-        """Begin to measure."""
+        """Start measuring."""
         self.seconds_per_image = 0.0
         self._last = perf_counter()
         self._weights = 0.0
 
     def count(self, images: int) -> float:
-        """Count a step's images, and return how many a second that was."""
+        """Count a step's images, and return the images per second of this step."""
         now = perf_counter()
         seconds, self._last = now - self._last, now
-        # An average in which a step counts 2 % less than the next; divided by the weights, sound from step 1.
+        # A moving average: each step counts 2 % less than the next. Dividing by the sum of the weights makes
+        # it correct from step 1 on.
         self._weights = 0.98 * self._weights + 0.02
         self.seconds_per_image += (seconds / images - self.seconds_per_image) * 0.02 / self._weights
         return images / seconds
 
 
 class Progress:
-    """The bar or the lines; use it in a ``with`` statement."""
+    """A progress bar or lines of progress, for use in a ``with`` statement."""
 
     def __init__(self, done: int, total: int, quiet: bool = False) -> None:
         """Show `done` of `total` images; or nothing, if `quiet`."""
         stderr = screen()
-        # An object that takes the place of stderr may have no more than write().
+        # A replacement for stderr may have only write().
         on_screen = in_notebook() or (hasattr(stderr, "isatty") and stderr.isatty())
         self._bar = tqdm(
             total=total,
@@ -74,18 +75,18 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        """Leave the bar as it stands."""
-        with shown_if_possible(screen()):
+        """Close the bar, leaving it on the screen."""
+        with best_effort_output(screen()):
             self._bar.close()
 
     def update(self, images: int, text: str, seconds_per_image: float, seconds_to_save: float) -> None:
-        """Show how training gets on after a step.
+        """Show the progress after a step.
 
         Args:
-            images: in the step.
+            images: number of images in the step.
             text: epoch, step and losses.
-            seconds_per_image: as `Speed` says.
-            seconds_to_save: until the next checkpoint, at the latest.
+            seconds_per_image: as in `Speed`.
+            seconds_to_save: seconds until the next checkpoint, at the latest.
         """
         self._left -= images
         now = perf_counter()
@@ -95,7 +96,7 @@ class Progress:
         text += f", {1 / seconds_per_image:.1f} images/s, ends in {human_time(seconds_left)}"
         if seconds_to_save < seconds_left:
             text += f", saves in {human_time(max(seconds_to_save, 0))}"
-        with shown_if_possible(screen()):
+        with best_effort_output(screen()):
             self._bar.set_description_str(text, refresh=False)
             self._bar.update(images)
             if self._lines:

@@ -19,7 +19,7 @@ from catdcgan.tf1 import tf
 
 
 class TrainingData(NamedTuple):
-    """The pictures of a run, as `train` is given them."""
+    """The images of a run, as passed to `train`."""
 
     get_batches: Callable[..., Iterable[np.ndarray]]
     shape: tuple[int, int, int, int]  # (images, s, s, c)
@@ -35,7 +35,7 @@ def start_run(
     folder: RunFolder,
     resume: bool,
 ) -> Position:
-    """Restore the run to continue, if there is one, note the start in run.json, and tidy the folder.
+    """Restore the run, if there is one to continue, record the start in run.json, and tidy the folder.
 
     Call it under the folder's lock, with a session whose variables are initialized.
 
@@ -44,19 +44,20 @@ def start_run(
         counters: the variables that hold a `Position`.
         sampling_variables: the generator's variables, or their averages, by the article's names.
         settings: of this start.
-        data: the pictures.
+        data: the images.
         folder: of the run.
-        resume: whether there must be a run to continue, or must be none.
+        resume: True if there must be a run to continue, False if there must be none.
 
     Returns:
-        Where the run is.
+        The position of the run.
 
     Raises:
         CheckpointError: there is a run and should be none, or the reverse; or its checkpoint does not fit.
-        RunError: the run was started with other settings or pictures.
+        RunError: the run was started with other settings or images.
         OSError: a file cannot be read or written.
     """
     facts = {"images": data.shape[0], "shape": data.shape[1:], "fingerprint": data.fingerprint}
+    # Checked again now that the lock is held: another program may have started a run in the meantime.
     if find_start(folder.models, resume):
         changed_options(folder.record, to_record(settings), facts)
         # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
@@ -66,7 +67,7 @@ def start_run(
     at = Position(*(int(count) for count in sess.run(counters)))
     record_start(folder.record, at.step, to_record(settings), facts)
     tidy(folder.models)
-    for place in {folder.images, folder.log}:
-        remove_partial(place)
+    for subfolder in {folder.images, folder.log}:
+        remove_partial(subfolder)
     rewind_history(folder.history, at.step)
     return at

@@ -1,4 +1,4 @@
-"""The pictures that sum up a run: its losses, a strip, and an animation of its sample grids."""
+"""Pictures that summarize a run: a plot of its losses, a strip and an animation of its sample grids."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ANIMATION_FRAMES = 100  # at most; more make the file large and the animation lo
 
 
 def summarize(folder: RunFolder, size: int) -> None:
-    """Plot the losses of a run so far; join its sample grids to an animation, and some of them to a strip.
+    """Plot the losses of a run so far, and make an animation and a strip of its sample grids.
 
     Args:
         folder: of the run.
-        size: side of a single picture in pixels.
+        size: side of an image in pixels.
 
     Raises:
         OSError: a file cannot be read or written.

@@ -1,4 +1,4 @@
-"""What can go wrong in training, noticed in time and said in words."""
+"""Notices early what can go wrong in training, and warns of it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections import deque
 import numpy as np
 
 WINDOW = 500  # steps over which the discriminator's loss is averaged
-WIN_MARGIN = 0.05  # nats above the least possible loss; in a sound run it stays above 0.2
-MIN_STEP = 1000  # steps before which pictures may be alike: a new generator's are all gray
-COLLAPSED = 0.1  # share of the real images' variety
+WIN_MARGIN = 0.05  # nats above the least possible loss; a healthy run stays above 0.2
+MIN_STEP = 1000  # before this step images may be alike: a new generator's are all gray
+COLLAPSED = 0.1  # fraction of the real images' variety
 
 
 class Watch:
-    """Looks at losses and pictures, and warns once of each trouble, with its remedy."""
+    """Checks losses and images, and warns once of each kind of trouble, with its remedy."""
 
     def __init__(self, smooth: float) -> None:
         """Watch a run whose real images are labelled 1 - `smooth`, which bounds the loss from below."""
-        # No discriminator comes below the entropy of its labels (in nats).
+        # The discriminator's loss cannot fall below the entropy of its labels (in nats).
         self._least = sum(-p * math.log(p) for p in (smooth, 1 - smooth) if p > 0)
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._warned: set[str] = set()
 
     def check_losses(self, step: int, d_loss: float) -> None:
-        """Look at the discriminator's loss (nats) of a step."""
+        """Check the discriminator's loss (nats) of a step."""
         self._losses.append(d_loss)
         mean = sum(self._losses) / WINDOW
         if len(self._losses) == WINDOW and mean - self._least < WIN_MARGIN:
@@ -37,11 +37,11 @@ class Watch:
                 "or go back to an earlier checkpoint; with few pictures, use augmentation",
             )
 
-    def check_images(self, step: int, drawn: np.ndarray, real: np.ndarray) -> None:
-        """Compare drawn images with real ones, both (n, s, s, c): uint8, or float32 in [-1, 1]."""
+    def check_images(self, step: int, generated: np.ndarray, real: np.ndarray) -> None:
+        """Compare generated images with real ones, both (n, s, s, c): uint8, or float32 in [-1, 1]."""
         if step < MIN_STEP or len(real) < 2:
             return
-        variety, expected = _variety(drawn), _variety(real)
+        variety, expected = _variety(generated), _variety(real)
         if variety < COLLAPSED * expected:
             self._warn(
                 step,
@@ -58,6 +58,6 @@ class Watch:
 
 
 def _variety(images: np.ndarray) -> float:
-    """How much images differ: the standard deviation of a pixel, of 2 from black to white, on average."""
+    """How much images differ: the mean standard deviation of a pixel, where black to white is 2."""
     half_range = 127.5 if images.dtype == np.uint8 else 1.0
     return float(np.std(images, axis=0, dtype=np.float32).mean()) / half_range
