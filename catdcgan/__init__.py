@@ -1,11 +1,11 @@
-"""Cat DCGAN: a generative network that learns to draw cats, as a TensorFlow-1 style static graph.
+"""Cat DCGAN: a network that learns to generate pictures of cats, as a TensorFlow-1 style static graph.
 
-The article's functions, and what goes with them, are imported from here::
+Import the article's functions, and the rest of the public names, from here::
 
     from catdcgan import Dataset, generator, sample, train
 
-TensorFlow loads when the first name that needs it is asked for, not at ``import catdcgan``. The names are
-listed in ``__init__.pyi``, for editors, type checkers and this file alike.
+TensorFlow is loaded when the first name that needs it is used, not by ``import catdcgan``. The names are
+listed in ``__init__.pyi``, which editors, type checkers and this file all read.
 """
 
 from __future__ import annotations

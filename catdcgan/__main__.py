@@ -1,4 +1,4 @@
-"""``python -m catdcgan`` is the command ``catdcgan``."""
+"""Makes ``python -m catdcgan`` run the command ``catdcgan``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Animations of pictures of one size: GIF and WebP, written one frame at a time."""
+"""GIF and WebP animations of pictures of the same size, written one frame at a time."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def save_animation(
     path: str | os.PathLike[str],
     milliseconds: int = 100,
 ) -> None:
-    """Join pictures of one size into an endless animation; each is shown for some milliseconds.
+    """Join pictures of the same size into an animation that loops forever.
 
-    One picture at a time is in memory, however many there are. A GIF has 256 colours in each picture and
-    counts in hundredths of a second; a WebP is a quarter of its size.
+    Only one picture is in memory at a time, however many there are. A GIF has 256 colours per picture and
+    stores times in hundredths of a second; a WebP is a quarter of its size.
 
     Args:
-        pictures: files, or pictures as they come, as from a generator.
-        path: the animation.
+        pictures: files or pictures; an iterator works too.
+        path: file to write; its suffix, .gif or .webp, decides the format.
         milliseconds: how long each picture is shown.
 
     Raises:
-        ValueError: no pictures, or one of another size, or the name does not end in .gif or .webp; or they
-            are too large for the format (InputError).
-        OSError: a picture cannot be read, or the animation not written; what was there before stays.
+        ValueError: there are no pictures, their sizes differ, or the suffix is neither .gif nor .webp.
+        InputError: the pictures are too large for the format.
+        OSError: a picture cannot be read, or the animation cannot be written; an existing file is kept.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in ANIMATION_SUFFIXES:
@@ -50,11 +50,11 @@ def save_animation(
         write(stream, chain([first], frames), milliseconds)
 
 
-# Pillow's own writers of animations keep all frames in memory (GIF, PNG) or all that they packed (WebP).
+# Pillow's own animation writers keep all frames in memory (GIF, PNG) or all encoded frames (WebP).
 
 
 def _frames(pictures: Iterable[Image.Image | str | os.PathLike[str]]) -> Iterator[Image.Image]:
-    """Hand out pictures of one size one by one, in mode "L" or "RGB"; a file is read when its turn comes."""
+    """Yield pictures of the same size, in mode "L" or "RGB"; each file is read only when it is needed."""
     size = None
     for number, picture in enumerate(pictures):
         if isinstance(picture, Image.Image):
@@ -75,9 +75,9 @@ def _frames(pictures: Iterable[Image.Image | str | os.PathLike[str]]) -> Iterato
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
-    """Copy a picture's pixels alone, in mode "L" or "RGB"."""
+    """Copy only a picture's pixels, in mode "L" or "RGB"."""
     copy = picture.convert("L" if picture.mode == "L" else "RGB")
-    copy.info.clear()  # such as a transparent colour, which would be written along
+    copy.info.clear()  # for example a transparent colour, which would be written too
     return copy
 
 
@@ -85,25 +85,25 @@ def _write_gif(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: in
     for number, frame in enumerate(frames):
         if frame.mode == "L":
             paletted = frame.convert("P")  # all 256 grays
-        else:  # dithered, even the octree's coarse palette looks true; it takes a tenth of median cut's time
+        else:  # with dithering, even the coarse octree palette looks right, in a tenth of median cut's time
             paletted = frame.quantize(palette=frame.quantize(method=Image.Quantize.FASTOCTREE))
         if number == 0:
             header, _ = GifImagePlugin.getheader(paletted, info={"loop": 0})
             stream.writelines(header)
         block = GifImagePlugin.getdata(paletted, duration=milliseconds, include_color_table=True)
         stream.writelines(block)
-        block.clear()  # Pillow holds it in a cycle: it would stay until the next garbage collection
+        block.clear()  # Pillow keeps it in a reference cycle: it would live until the next collection
     stream.write(b";")
 
 
 def _write_webp(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: int) -> None:
-    """Write the container that RFC 9649 describes; each frame in it is what Pillow packs a picture to."""
+    """Write the container of RFC 9649; each frame in it is a picture encoded by Pillow."""
     stream.write(b"RIFF" + bytes(4) + b"WEBP")
     for number, frame in enumerate(frames):
         size = b"".join((side - 1).to_bytes(3, "little") for side in frame.size)
         if number == 0:
-            stream.write(_riff_chunk(b"VP8X", b"\x02" + bytes(3) + size))  # flags: an animation
-            stream.write(_riff_chunk(b"ANIM", bytes(6)))  # no background; a loop count of 0 is for ever
+            stream.write(_riff_chunk(b"VP8X", b"\x02" + bytes(3) + size))  # flags: animation
+            stream.write(_riff_chunk(b"ANIM", bytes(6)))  # no background; a loop count of 0 means forever
         picture = io.BytesIO()
         frame.save(picture, "WEBP")
         packed = picture.getvalue()[12:]  # without the RIFF header
@@ -115,5 +115,5 @@ def _write_webp(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: i
 
 
 def _riff_chunk(name: bytes, content: bytes) -> bytes:
-    """Name, length, content; the content must have an even length."""
+    """Build a chunk: name, length, content. The content must have an even length."""
     return name + len(content).to_bytes(4, "little") + content

@@ -57,22 +57,22 @@ from catdcgan.settings import (
     whole,
 )
 
-# What needs TensorFlow is imported in the command that uses it: --help and wrong usage answer without it.
+# Modules that need TensorFlow are imported in the commands that use them: --help and usage errors are fast.
 
-MOST_PAINTED = 100_000  # pictures; these are in memory together
+MOST_PAINTED = 100_000  # pictures; all of them are in memory at once
 MOST_FRAMES = 10_000  # from one cat to the next
-WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # some two seconds from one cat to the next
+WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # about two seconds from one cat to the next
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        Exit status: 0 done; 1 something given cannot be used, as a line on stderr says; 130 interrupted.
+        Exit status: 0 for success; 1 for unusable input, which a line on stderr explains; 130 if interrupted.
         Wrong usage exits with 2.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal cannot show is shown with escapes: its file is written by then.
+        # Names that the terminal cannot show are printed with escapes: their files are written by then.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
     with redirect_stderr(screen()):
@@ -80,13 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """What `main` does once both streams take any text."""
+    """Run the command line, once both streams accept any text."""
     options = parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda text, *_: tqdm.write(f"catdcgan: warning: {text}", sys.stderr)
             if options.run is _train:
-                options = parser(_unnamed(options)).parse_args(arguments)
+                options = parser(_train_defaults(options)).parse_args(arguments)
             options.run(options)
     except (InputError, OSError) as error:
         print(f"catdcgan: {error}", file=sys.stderr)
@@ -100,8 +100,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     return 0
 
 
-def _unnamed(options: argparse.Namespace) -> Mapping[str, object]:
-    """The settings of `train` that the user does not name: those of the recipe or, to resume, of the run.
+def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
+    """Settings for `train` that the user does not give: those of the recipe or, on a resume, of the run.
 
     Raises:
         RunError: there is no run to resume, or its record is damaged.
@@ -124,13 +124,13 @@ def _unnamed(options: argparse.Namespace) -> Mapping[str, object]:
     return {**from_record(record["options"]), "drawn_count": record["data"]["images"], "out": out}
 
 
-def parser(unnamed: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
-    """The parser of all commands; `unnamed` takes the place of the defaults of `train`."""
-    whole_parser = argparse.ArgumentParser(
+def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
+    """Build the parser of all commands; `train_defaults` override the defaults of `train`."""
+    main_parser = argparse.ArgumentParser(
         "catdcgan", description="Train a DCGAN to generate cats, and look at them."
     )
-    whole_parser.add_argument("--version", action="version", version=__version__)
-    commands = whole_parser.add_subparsers(required=True, metavar="COMMAND")
+    main_parser.add_argument("--version", action="version", version=__version__)
+    commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
     style: dict[str, Any] = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
     unset = argparse.SUPPRESS
     number: dict[str, Any] = {"metavar": "N"}
@@ -151,16 +151,16 @@ def parser(unnamed: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
     command = commands.add_parser("train", help="train on pictures", description=text, **style)
     add = command.add_argument
     text = "folder of the run (default: runs/001, runs/002 and so on; with --resume the last of them)"
-    add("--out", type=folder_name, default=unnamed.get("out", unset), metavar="FOLDER", help=text)
+    add("--out", type=folder_name, default=train_defaults.get("out", unset), metavar="FOLDER", help=text)
     text = "continue the run in OUT, with its own settings where you name none"
     add("--resume", action="store_true", help=text)
     text = "settings that go together; your options override them (default: article). better: "
     text += recipe_options("better")
     add("--recipe", choices=RECIPES, default=unset, help=text)
-    add_settings(command, unnamed)
+    add_settings(command, train_defaults)
     add("--quiet", action="store_true", help="show no progress")
     count: dict[str, Any] = {
-        "default": unnamed.get("drawn_count", 4000),
+        "default": train_defaults.get("drawn_count", 4000),
         "help": "how many cats --data drawn paints",
     }
     add("--drawn-count", type=whole(1, MOST_PAINTED), **count, **number)
@@ -229,7 +229,7 @@ def parser(unnamed: Mapping[str, object] = RECIPES["article"]) -> argparse.Argum
     add("--size", type=whole(1, LARGEST_SIZE), **size)
     add("--keep-outliers", action="store_true", help="keep the CAT dataset's drawings and blocked faces")
     command.set_defaults(run=_prepare)
-    return whole_parser
+    return main_parser
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -252,14 +252,14 @@ def _train(options: argparse.Namespace) -> None:
     from catdcgan.training import run_training
 
     folder = folder_of(out)
-    get_batches = partial(dataset.get_batches, scale=False)  # the graph scales
+    get_batches = partial(dataset.get_batches, scale=False)  # the graph scales them
     data = TrainingData(get_batches, dataset.shape, dataset.fingerprint())
     try:
         losses, _ = run_training(
             settings, data, folder, options.resume, event_files=True, quiet=options.quiet
         )
     except (KeyboardInterrupt, SystemExit):
-        # Without a history it had not begun: TensorFlow takes seconds to build the graph.
+        # Without a history, training had not begun: building the graph takes seconds.
         if folder.history.exists():
             print(f"Go on with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
             summarize(folder, settings.image_size)
@@ -271,7 +271,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _check_run(out: Path, settings: Settings, resume: bool) -> None:
-    """Refuse what cannot be trained in a folder, before pictures are read and TensorFlow loads."""
+    """Refuse a run that cannot use its folder, before pictures are read and TensorFlow is loaded."""
     find_start(out / "models", resume)
     check_folders(out / "models", out / "images")
     data, run = settings.data_source or DRAWN, [path.resolve() for path in (out, *folder_of(out))]
@@ -341,7 +341,7 @@ def _draw(options: argparse.Namespace) -> None:
 
 def _download(options: argparse.Namespace) -> None:
     path = download_photos(options.url, options.out, options.sha256)
-    if options.url:  # kagglehub's folder has been named already
+    if options.url:  # kagglehub's folder has been printed already
         print(path)
 
 

@@ -1,11 +1,11 @@
-"""DiffAugment: change real and generated images alike before they are judged, for when photos are few.
+"""DiffAugment: augment real and generated images alike before they are judged, for small datasets.
 
 "Differentiable Augmentation for Data-Efficient GAN Training" (Zhao et al. 2020, arXiv:2006.10738). With few
-photos a discriminator learns them by heart. It cannot if it never sees one unchanged. Since generated images
-are changed in the same way, and gradients flow through the change, the generator does not learn to draw it.
+photos a discriminator memorizes them. It cannot if it never sees one unchanged. Generated images are changed
+in the same way, and gradients flow through the change, so the generator does not learn to imitate it.
 
-Each function is written for speed, measured forward and backward on a CPU: three uses in a training step must
-not slow it down.
+Each function is optimized for speed, measured forward and backward on a CPU, because a training step calls it
+three times.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from catdcgan.tf1 import tf
 
 
 def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) -> tf.Tensor:
-    """Change each image at random, in a way that gradients flow through.
+    """Augment each image at random, in a way that gradients can flow through.
 
     ===========  ===========================================================================
     policy       change
@@ -28,24 +28,24 @@ def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) ->
     color        brightness: adds -0.5 to 0.5; then saturation: 0 to 2 times the distance from
                  the pixel's mean over channels (grayscale has none); then contrast: 0.5 to
                  1.5 times the distance from the image's mean
-    translation  up to 1/8 of the side up or down and left or right, in whole pixels
-    cutout       blanks a square of half the side; its centre is anywhere in the image, so it
-                 may stick out
+    translation  moves up to 1/8 of the side up or down and left or right, in whole pixels
+    cutout       blanks a square of half the side; its centre is anywhere in the image, so
+                 part of it may lie outside
     ===========  ===========================================================================
 
-    What translation uncovers and cutout blanks becomes 0, which is gray. Colours may leave [-1, 1]. All draws
-    are uniform, and separate for each image. What one policy draws does not depend on the others.
+    Pixels that translation uncovers or cutout blanks become 0, which is gray. Colours may leave [-1, 1]. All
+    random numbers are uniform, and separate for each image. Those of one policy do not depend on the others.
 
     Args:
-        images: float32 (n, s, s, c) in [-1, 1]; all but n must be known when the graph is built.
+        images: float32 (n, s, s, c) in [-1, 1]; all sizes but n must be known when the graph is built.
         policy: any of `AUGMENT_POLICIES`; their order and repetition do not matter.
-        seed: integers (2,), a new pair for each use; the same pair gives the same bits.
+        seed: two integers, shape (2,). Use a new pair for each call; the same pair gives the same bits.
 
     Returns:
         The changed images (n, s, s, c), or `images` itself if the policy is empty.
 
     Raises:
-        ValueError: `policy` names something that is not in `AUGMENT_POLICIES`.
+        ValueError: a name in `policy` is not in `AUGMENT_POLICIES`.
     """
     for name in policy:
         if name not in AUGMENT_POLICIES:
@@ -54,7 +54,7 @@ def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) ->
             )
     if not policy:
         return images
-    # Not seed + 1, + 2: then a step would repeat what the step before drew for something else.
+    # Not seed + 1, seed + 2: a step would then reuse numbers that the previous step used for something else.
     color_seed, translation_seed, cutout_seed = tf.unstack(
         tf.random.experimental.stateless_split(seed, len(AUGMENT_POLICIES))
     )
@@ -73,18 +73,18 @@ def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) ->
 def _jitter_colors(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Change brightness by b, then saturation by the factor s, then contrast by the factor c.
 
-    With a pixel's mean over channels m and the image's mean M, written out step by step::
+    With a pixel's mean over channels m and the image's mean M, the three steps are::
 
         x + b        s * (x - m) + m        c * (x - M) + M
 
-    Neither s nor c changes M, and s does not change m. So all three together are a matrix for the channels of
-    a pixel and an addend for the image: c * (s * x + (1 - s) * m) + (1 - c) * M + b, of the original x.
+    Neither s nor c changes M, and s does not change m. So the three combine into one matrix for the channels
+    of a pixel and one addend for the image: c * (s * x + (1 - s) * m) + (1 - c) * M + b, of the original x.
     """
     side, channels = images.shape[2:]
-    draws = tf.random.stateless_uniform((tf.shape(images)[0], 3, 1, 1), seed)
-    brightness, saturation, contrast = draws[:, 0] - 0.5, draws[:, 1] * 2, draws[:, 2] + 0.5
+    random = tf.random.stateless_uniform((tf.shape(images)[0], 3, 1, 1), seed)
+    brightness, saturation, contrast = random[:, 0] - 0.5, random[:, 1] * 2, random[:, 2] + 0.5
 
-    # A product with a 3x3 matrix is slow. Four pixels at once take half the time, the zeros notwithstanding.
+    # Multiplying by a 3x3 matrix is slow. Four pixels at once take half the time, despite the zeros.
     together = math.gcd(side * side, 4)
     pixels = tf.reshape(images, (-1, side * side // together, together * channels))
     same = np.eye(together * channels, dtype=np.float32)
@@ -96,15 +96,15 @@ def _jitter_colors(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _translate(images: tf.Tensor, moves: tf.Tensor) -> tf.Tensor:
-    """Move each image by whole pixels (down, right), int32 (n, 2); zeros come in.
+    """Move each image by whole pixels (down, right), int32 (n, 2), filling with zeros.
 
-    Its gradient is the move back. TensorFlow's own, which adds up what was gathered, takes twice as long.
+    The gradient is the opposite move. TensorFlow's own gradient of a gather takes twice as long.
     """
     side = images.shape[1]
 
     def move(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         moved = tf.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        # Gathering rows copies long pieces of memory, columns would be single pixels: so turn the image.
+        # Gathering rows copies long runs of memory; gathering columns would copy pixels. So transpose.
         for axis in (0, 1):
             sources = np.arange(1, side + 1, dtype=np.int32) - moves[:, axis, None]
             moved = tf.gather(moved, tf.clip_by_value(sources, 0, side + 1), axis=1, batch_dims=1)
@@ -115,17 +115,17 @@ def _translate(images: tf.Tensor, moves: tf.Tensor) -> tf.Tensor:
 
 
 def _cut_out(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Blank a square of half the side whose centre is anywhere in the image, borders included."""
+    """Blank a square of half the side, centred anywhere in the image, borders included."""
     side, channels = images.shape[2:]
     size = side // 2
     lowest = -(size // 2)
-    highest = lowest + side - size % 2  # a square of odd size has a pixel at its centre, not a corner of four
+    highest = lowest + side - size % 2  # the centre of an odd square is a pixel; of an even one, a corner
     starts = tf.random.stateless_uniform((tf.shape(images)[0], 2), seed, lowest, highest + 1, tf.int32)
 
     def inside(places: np.ndarray, start: tf.Tensor) -> tf.Tensor:
         return tf.cast((places >= start) & (places < start + size), tf.float32)
 
-    # Channels count as columns: multiplying by a mask (n, s, s, 1) takes twice as long.
+    # Channels are treated as columns: multiplying by a mask (n, s, s, 1) takes twice as long.
     rows = inside(np.arange(side), starts[:, 0, None])
     columns = inside(np.arange(side * channels) // channels, starts[:, 1, None])
     keep = 1 - rows[:, :, None] * columns[:, None]

@@ -1,8 +1,8 @@
-"""What the command line answers with one line and no traceback."""
+"""The errors that the command line reports in one line, without a traceback."""
 
 
 class InputError(ValueError):
-    """Something given cannot be used. The message names it, and says what was found and what to do."""
+    """Some input cannot be used. The message names it, and says what was found and what to do."""
 
 
 class CheckpointError(InputError):
@@ -10,7 +10,7 @@ class CheckpointError(InputError):
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint is there, but half of it is missing or it cannot be read."""
+    """A checkpoint exists, but one of its files is missing or cannot be read."""
 
 
 class DataError(InputError):
@@ -18,16 +18,16 @@ class DataError(InputError):
 
 
 class RunError(InputError):
-    """The folder of a run cannot be used; the message says why and what to do."""
+    """A run's folder cannot be used; the message says why and what to do."""
 
 
 class PrepareError(InputError):
-    """The source or the folder to write to cannot be used; the message names it and the remedy."""
+    """The source or the output folder of `prepare` cannot be used; the message names it and the remedy."""
 
 
 class TrainingError(InputError):
-    """Training cannot go on; the message names the step, the cause and the checkpoint to go on from."""
+    """Training cannot continue; the message names the cause, and the checkpoint to resume from."""
 
 
 class DownloadError(InputError):
-    """The download came to nothing; the message names the URL or file and the remedy."""
+    """The download failed; the message names the URL or file and the remedy."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under a temporary name beside their place, then renamed."""
+"""Atomic writes: files are written under a temporary name in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PARTIAL = ".partial-"  # how the name of a file begins that is still being written
+PARTIAL = ".partial-"  # prefix of the names of files that are still being written
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to, and rename it to `path` if nothing went wrong.
+    """Yield a temporary path beside `path` to write to, and rename it to `path` if the block succeeds.
 
-    If something did, Ctrl-C too, the temporary file is removed, and what was at `path` stays. The name is
-    another for each writer, so that two do not meet, and ends as `path` does: Pillow tells the format from
-    it. The folder of `path` is made.
+    If it fails, or on Ctrl-C, the temporary file is removed and an existing file at `path` is kept. Each
+    writer gets its own temporary name. It has the suffix of `path`, from which Pillow chooses the format. The
+    folder of `path` is created if needed.
 
     Raises:
-        OSError: the folder cannot be made, or the file not renamed.
+        OSError: the folder cannot be created, or the file cannot be renamed.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Not a part of the target's name: where that just fits, a longer one would not.
+    # Not built from the target's name: if that is as long as the system allows, a longer one would fail.
     partial = target.with_name(f"{PARTIAL}{secrets.token_hex(4)}{target.suffix}")
     try:
         yield partial
         partial.replace(target)
     except BaseException:
-        with suppress(OSError):  # what went wrong is of more interest
+        with suppress(OSError):  # the original error matters more
             partial.unlink()
         raise
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed program left half-written in a folder: files and folders named `PARTIAL`...
+    """Remove the half-written files and folders (prefix `PARTIAL`) that a killed program left in a folder.
 
-    Not in the folders inside it. Only to be called where no other program is writing.
+    Subfolders are not searched. Call this only where no other program is writing.
 
     Raises:
         OSError: something cannot be removed.
     """
-    for left in folder.glob(f"{PARTIAL}*"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
+    for leftover in folder.glob(f"{PARTIAL}*"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
         else:
-            left.unlink()
+            leftover.unlink()

@@ -1,4 +1,4 @@
-"""The graph that training runs: the article's functions, joined to one step of both networks."""
+"""The training graph: the article's functions, combined into one step that trains both networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNTERS = ("global_step", "epoch", "epoch_step")  # steps done, epochs done, st
 
 
 class TrainingGraph(NamedTuple):
-    """What training needs of its graph."""
+    """The tensors, operations and variables that training uses."""
 
     pixels: tf.Tensor  # real images as uint8 from 0 to 255
     input_real: tf.Tensor  # the same as float32 in [-1, 1]; can be fed in place of the pixels
@@ -41,27 +41,31 @@ class TrainingGraph(NamedTuple):
 
 
 def training_graph(settings: Settings) -> TrainingGraph:
-    """Build, in the default graph, the step that trains both networks in one session call.
+    """Build the training step in the default graph: one session call trains both networks.
 
-    The discriminator's step comes first; the generator's then goes through the updated discriminator. The
-    article uses two session calls for this, each generating the same fakes. Here both steps share them: the
-    same mathematics for less work.
+    The discriminator's step comes first; the generator's then uses the updated discriminator. The article
+    makes two session calls for this, each generating the same fakes. Here both steps share them: the same
+    mathematics for less work.
+
+    Raises:
+        ValueError: the image size or an augmentation policy is not supported.
+        InputError: mixed precision cannot work, as in `check_bfloat16`.
     """
     tf.set_random_seed(settings.seed)
-    # The first is counted by the step itself, the others are set when a checkpoint is saved.
+    # The step itself increments the first; the others are set when a checkpoint is saved.
     counters = [
         tf.get_variable(name, (), tf.int64, tf.zeros_initializer(), trainable=False) for name in COUNTERS
     ]
     image_shape = (settings.image_size, settings.image_size, IMAGE_MODES[settings.image_mode])
     _, input_z, lr_G, lr_D = model_inputs(image_shape, settings.z_dim)
-    # In place of the article's float32 placeholder: bytes, a quarter of that to bring to a GPU. A session
-    # lets any tensor be fed, so whoever has floats feeds input_real, and the pixels are not asked for.
+    # Bytes replace the article's float32 placeholder: a quarter of the data to copy to a GPU. Any tensor can
+    # be fed, so a caller with floats feeds input_real, and then no pixels are needed.
     pixels = tf.placeholder(tf.uint8, (None, *image_shape), name="pixels")
     input_real = tf.subtract(tf.cast(pixels, tf.float32) / 127.5, 1, name="scaled_pixels")
 
     augment = _augmentation(settings, counters[0])
     alpha, width = settings.alpha, settings.base_filters
-    with _computed_as(settings):
+    with _execution_options(settings):
         fake = generator(input_z, image_shape[-1], True, alpha, width, settings.image_size)
         out_real, logits_real = discriminator(augment(input_real), False, alpha, width)
         out_fake, logits_fake = discriminator(augment(fake), True, alpha, width)
@@ -84,8 +88,8 @@ def training_graph(settings: Settings) -> TrainingGraph:
         sampling_variables = {
             name: averages.average(variable) for name, variable in sampling_variables.items()
         }
-    # The generator asks for its variables by name, and this getter hands out the averages instead. The
-    # pictures are not returned: `sampling_output` finds them again in the graph, for whoever asks later.
+    # The generator looks up its variables by name, and this getter returns the averages instead. The result
+    # is not needed here: later calls of `sampling_output` find it in the graph.
     with tf.variable_scope(
         tf.get_variable_scope(), custom_getter=lambda getter, name, **_: sampling_variables[name]
     ):
@@ -107,51 +111,51 @@ def training_graph(settings: Settings) -> TrainingGraph:
 
 
 def _augmentation(settings: Settings, step: tf.Variable) -> Callable[[tf.Tensor], tf.Tensor]:
-    """What is done to images before the discriminator sees them.
+    """Return the function applied to images before the discriminator sees them.
 
-    It is used three times in a step, each time with random numbers that depend on seed and step alone.
+    A step calls it three times, each time with random numbers that depend on the seed and the step alone.
     """
     uses = count()
 
     def augment(images: tf.Tensor) -> tf.Tensor:
         if not settings.augment:
-            return tf.identity(images)  # initial values depend on how many operations came before them
+            return tf.identity(images)  # initial values depend on the number of operations before them
         return augment_images(images, settings.augment, tf.stack([settings.seed, 3 * step + next(uses)]))
 
     return augment
 
 
 @contextmanager
-def _computed_as(settings: Settings) -> Iterator[None]:
-    """Take the faster kernel gradients, and what else the settings ask for, inside the block."""
+def _execution_options(settings: Settings) -> Iterator[None]:
+    """Use the faster kernel gradients inside the block, and XLA and bfloat16 if the settings say so."""
     with ExitStack() as stack:
         if not GPUS:
             stack.enter_context(fast_kernel_gradients())
         if settings.xla:
-            stack.enter_context(_compiled())
+            stack.enter_context(_xla_scope())
         if settings.mixed_precision:
             stack.enter_context(_bfloat16_kernels())
         yield
 
 
-def _compiled() -> Any:
-    """Mark the operations made inside the block for XLA, but no random numbers: XLA's are different."""
+def _xla_scope() -> Any:
+    """Mark the operations created inside the block for XLA, except random ones: XLA's numbers differ."""
     random = ("TruncatedNormal", "RandomUniform", "StatelessRandom")
     return tf.xla.experimental.jit_scope(lambda node: not node.op.startswith(random))
 
 
 @contextmanager
 def _bfloat16_kernels() -> Iterator[None]:
-    """Give the layers made inside the block their kernels in bfloat16.
+    """Give the layers created inside the block their kernels in bfloat16.
 
     Variables, batch norm, losses and Adam stay in float32 (Micikevicius et al. 2017, arXiv:1710.03740).
     bfloat16 has float32's range, so the losses need no scaling.
     """
     check_bfloat16()
 
-    def shortened(getter: Callable[..., tf.Variable], name: str, *args: Any, **named: Any) -> tf.Tensor:
-        variable = getter(name, *args, **named)
+    def cast_kernel(getter: Callable[..., tf.Variable], name: str, *args: Any, **kwargs: Any) -> tf.Tensor:
+        variable = getter(name, *args, **kwargs)
         return tf.cast(variable, tf.bfloat16) if name.endswith("/kernel") else variable
 
-    with tf.variable_scope(tf.get_variable_scope(), custom_getter=shortened):
+    with tf.variable_scope(tf.get_variable_scope(), custom_getter=cast_kernel):
         yield

@@ -1,4 +1,4 @@
-"""Pictures of what the generator makes: grids, strips, files, and the plot of the losses."""
+"""Pictures of generated images: grids, strips and picture files; and the plot of the losses."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from catdcgan.screen import in_notebook
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 LONGEST_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}  # in pixels
-MOST_PIXELS = 178_956_970  # a picture with more is one that Pillow refuses to open
+MOST_PIXELS = 178_956_970  # Pillow refuses to open a picture with more
 
 
 def to_pixels(images: np.ndarray, pixel_range: float = 1.0) -> np.ndarray:
-    """From floats in [-pixel_range, pixel_range] to uint8; values outside are clipped.
+    """Convert floats in [-pixel_range, pixel_range] to uint8 from 0 to 255; values outside are clipped.
 
     The range is fixed, so that a colour means the same in every picture of a run. The article's author
-    trained on [-0.5, 0.5]: for his weights, `pixel_range` is 0.5.
+    trained on [-0.5, 0.5]: use a `pixel_range` of 0.5 for his weights.
     """
     return np.clip(np.rint((images / pixel_range + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def image_grid(images: np.ndarray, mode: str = "RGB", columns: int | None = None) -> Image.Image:
-    """Lay images out in rows, left to right and top to bottom.
+    """Arrange images in rows, left to right and top to bottom.
 
     Args:
         images: uint8 (n, height, width, channels).
         mode: "RGB" or "L", the mode of the picture that is returned.
-        columns: pictures in a row; by itself as near to a square as it gets.
+        columns: images in a row; by default the grid is as close to a square as possible.
 
     Returns:
-        A picture of (columns * width) x (rows * height) pixels; places without an image stay black.
+        A picture of (columns * width) x (rows * height) pixels; cells without an image are black.
 
     Raises:
         ValueError: the images are not uint8 (see `to_pixels`), or there are none.
@@ -55,22 +55,22 @@ def image_grid(images: np.ndarray, mode: str = "RGB", columns: int | None = None
 
 
 def grid_shape(count: int, columns: int | None = None) -> tuple[int, int]:
-    """How many columns and rows a grid of so many pictures has, as `image_grid` lays it out."""
+    """Number of columns and of rows in a grid of `count` images, as `image_grid` arranges it."""
     columns = columns or math.ceil(math.sqrt(count))
     return columns, math.ceil(count / columns)
 
 
 def check_grid(path: str | os.PathLike[str], count: int, size: int, columns: int | None = None) -> None:
-    """Refuse a grid that is too large for its file, before its pictures are drawn.
+    """Refuse a grid that is too large for its file, before its images are generated.
 
     Args:
-        path: the file that it shall be written to.
-        count: pictures in it.
-        size: side of each, in pixels.
+        path: the file to be written.
+        count: images in the grid.
+        size: side of an image in pixels.
         columns: as in `image_grid`.
 
     Raises:
-        InputError: a side is longer than the format holds, or the picture has more than `MOST_PIXELS`.
+        InputError: a side is longer than the format allows, or the grid has more than `MOST_PIXELS`.
     """
     width, height = (number * size for number in grid_shape(count, columns))
     if width * height > MOST_PIXELS:
@@ -82,7 +82,7 @@ def check_grid(path: str | os.PathLike[str], count: int, size: int, columns: int
 
 
 def check_sides(path: str | os.PathLike[str], width: int, height: int) -> None:
-    """Refuse a picture of so many pixels that its format does not hold.
+    """Refuse a picture of `width` x `height` pixels if its file format does not allow such sides.
 
     Raises:
         InputError: a side is too long.
@@ -97,7 +97,7 @@ def check_sides(path: str | os.PathLike[str], width: int, height: int) -> None:
 
 
 def grid_cells(grid: Image.Image, size: int) -> np.ndarray:
-    """Cut a full grid into its pictures, the reverse of `image_grid`: uint8 (n, size, size, channels)."""
+    """Cut a full grid into its images, the inverse of `image_grid`: uint8 (n, size, size, channels)."""
     pixels = np.asarray(grid)
     rows, columns = pixels.shape[0] // size, pixels.shape[1] // size
     cells = pixels.reshape(rows, size, columns, size, -1).swapaxes(1, 2)
@@ -107,19 +107,20 @@ def grid_cells(grid: Image.Image, size: int) -> np.ndarray:
 def training_strip(
     samples: Sequence[str | os.PathLike[str]], size: int, rows: int = 5, columns: int = 8
 ) -> Image.Image:
-    """Show what training made of the same latents: each has a row, and each moment a column.
+    """Show how the images of the same latents changed in training: a row per latent, a column per moment.
 
-    The first column is the first grid and the last the last. Those between lie ever further apart, since
-    pictures change most at first. Above each is its step.
+    The first column comes from the first grid and the last from the last. The intervals between columns grow,
+    because images change most at first. The step is written above each column.
 
     Args:
         samples: files of sample grids, named ``step_STEP.png``, in order.
-        size: side of a single picture in pixels.
-        rows: how many latents, the first of each grid.
-        columns: how many moments, at most.
+        size: side of an image in pixels.
+        rows: number of latents, taken from the start of each grid.
+        columns: number of moments, at most.
 
     Raises:
-        ValueError: no samples.
+        ValueError: there are no samples.
+        OSError: a sample cannot be read.
     """
     if not samples:
         raise ValueError("a strip needs at least one sample grid")
@@ -142,19 +143,20 @@ def training_strip(
 
 
 def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture in the format that the name ends in (.png, .jpg, ...), making its folder.
+    """Write a picture in the format of the name's suffix (.png, .jpg, ...), creating its folder if needed.
 
     Raises:
-        ValueError: Pillow knows no format by that ending; or the picture is too large for it (InputError).
-        OSError: the file cannot be written; what was there before stays.
+        ValueError: Pillow knows no format with that suffix.
+        InputError: the picture is too large for the format.
+        OSError: the file cannot be written; an existing file is kept.
     """
     check_sides(path, image.width, image.height)
     with atomic_write(path) as partial:
-        image.save(partial, quality=95)  # PNG pays no heed to the quality
+        image.save(partial, quality=95)  # PNG ignores the quality
 
 
 def show_image(image: Image.Image) -> None:
-    """Show a picture: in a notebook below the cell, elsewhere in the system's picture viewer."""
+    """Show a picture: below the cell in a notebook, in the system's picture viewer elsewhere."""
     if in_notebook():
         from IPython.display import display
 
@@ -164,10 +166,10 @@ def show_image(image: Image.Image) -> None:
 
 
 def plot_losses(losses: Iterable[tuple[float, float]]) -> Figure:
-    """Plot (d_loss, g_loss) of each step, smoothed, with the values of a game that neither side wins.
+    """Plot (d_loss, g_loss) of each step, in nats, with their moving averages and their equilibrium.
 
-    There the discriminator says 1/2 to everything: its loss is 2 ln 2 = 1.386 and the generator's
-    ln 2 = 0.693 (without label smoothing; Goodfellow et al. 2014, arXiv:1406.2661).
+    At equilibrium the discriminator outputs 1/2 for every image: its loss is 2 ln 2 = 1.386 and the
+    generator's is ln 2 = 0.693 (without label smoothing; Goodfellow et al. 2014, arXiv:1406.2661).
 
     Raises:
         ValueError: there are no losses.

@@ -1,4 +1,4 @@
-"""Latents, the generator's inputs: random ones, and walks from one to another."""
+"""Latents, the generator's inputs: random latents, and walks between them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ def random_latents(
     distribution: str = "uniform",
     truncate: float | None = None,
 ) -> np.ndarray:
-    """Draw latents (count, z_dim), float32; the same seed gives the same ones.
+    """Make random latents (count, z_dim), float32; the same seed gives the same latents.
 
     Args:
-        count: how many.
+        count: number of latents.
         z_dim: length of a latent.
-        seed: a number, or a generator to draw from.
+        seed: a number, or a `numpy.random.Generator`.
         distribution: "uniform" in [-1, 1], as in the article, or the standard "normal".
-        truncate: keep the latents' numbers within [-truncate, truncate]: the cats differ less and fewer go
-            wrong (the truncation trick of Brock et al. 2019, arXiv:1809.11096). They are distributed as if
-            numbers outside were drawn again, but the smaller the bound, the nearer each number of the same
-            seed comes to 0: so the cats of one seed are related.
+        truncate: keep the latents' numbers within [-truncate, truncate]: cats then differ less, and fewer go
+            wrong (the truncation trick of Brock et al. 2019, arXiv:1809.11096). The distribution is the same
+            as if numbers outside were replaced by new ones. But here a smaller bound moves each number of a
+            seed closer to 0, so the cats of one seed stay related.
 
     Raises:
-        ValueError: another distribution, or `truncate` is not above 0, or above 1 for uniform latents.
+        ValueError: the distribution is unknown, or `truncate` is not above 0, or is above 1 for uniform
+            latents.
     """
     limit = 1 if distribution == "uniform" else float("inf")
     if truncate is not None and not 0 < truncate <= limit:
@@ -45,7 +46,7 @@ def random_latents(
 def _truncated(z: np.ndarray, bound: float) -> np.ndarray:
     """Map numbers of the standard normal distribution to those of its part within [-bound, bound].
 
-    Each keeps its quantile, so that it depends on no other number, as it would if some were drawn again.
+    Each keeps its quantile, so it does not depend on the others, as it would if some were replaced.
     """
     normal = NormalDist()
     low, high = normal.cdf(-bound), normal.cdf(bound)
@@ -54,19 +55,19 @@ def _truncated(z: np.ndarray, bound: float) -> np.ndarray:
 
 
 def interpolate(start: np.ndarray, end: np.ndarray, count: int) -> np.ndarray:
-    """Walk from one latent (z_dim,) to another in a straight line: (count, z_dim), both ends included."""
+    """Interpolate linearly between two latents (z_dim,): float32 (count, z_dim), both ends included."""
     return np.linspace(start, end, count, dtype=np.float32)
 
 
 def round_walk(stops: np.ndarray, count: int) -> np.ndarray:
-    """Walk from each latent to the next in `count` steps, and from the last to the first, to loop for ever.
+    """Walk from each latent to the next in `count` steps, and from the last back to the first, as a loop.
 
     Args:
         stops: latents (n, z_dim).
-        count: steps from one to the next.
+        count: steps from one stop to the next.
 
     Returns:
-        Latents (n * count, z_dim); number i * count is stop i.
+        Latents, float32 (n * count, z_dim); row i * count is stop i.
     """
-    ways = zip(stops, np.roll(stops, -1, axis=0), strict=True)
-    return np.concatenate([interpolate(start, end, count + 1)[:-1] for start, end in ways])
+    pairs = zip(stops, np.roll(stops, -1, axis=0), strict=True)
+    return np.concatenate([interpolate(start, end, count + 1)[:-1] for start, end in pairs])

@@ -17,7 +17,7 @@ from catdcgan.tf1.layers import batch_normalization, conv2d, conv2d_transpose, d
 def model_inputs(
     real_dim: tuple[int, int, int], z_dim: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Make the placeholders through which everything enters the graph.
+    """Make the placeholders for everything that is fed into the graph.
 
     Args:
         real_dim: (height, width, channels) of the real images.
@@ -37,7 +37,7 @@ def model_inputs(
 def discriminator(
     x: tf.Tensor, is_reuse: bool = False, alpha: float = 0.2, base_filters: int = 64
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Judge images: the expert who tells real cats from fakes.
+    """Judge images: tell real cats from fakes.
 
     ========  ================  ====================
     layer     kernel / stride   output
@@ -54,7 +54,7 @@ def discriminator(
 
     Args:
         x: images (n, s, s, c) in [-1, 1].
-        is_reuse: False makes the variables, True uses them again (for the second pass, on fakes).
+        is_reuse: False creates the variables, True reuses them (for the second pass, on fakes).
         alpha: slope of the leaky ReLU below zero.
         base_filters: width; every layer grows with it.
 
@@ -94,7 +94,7 @@ def generator(
     base_filters: int = 64,
     image_size: int = 128,
 ) -> tf.Tensor:
-    """Generate images from latents: the forger.
+    """Generate images from latents: fakes that should pass for real cats.
 
     ===========  ================  ====================
     layer        kernel / stride   output
@@ -112,11 +112,11 @@ def generator(
     Args:
         z: latents (n, z_dim).
         output_channel_dim: 3 for colour, 1 for grayscale.
-        is_train: True makes the variables and normalizes with the batch's statistics. False uses the
-            variables of an earlier call and normalizes with their moving averages: for looking at pictures.
+        is_train: True creates the variables and normalizes with the batch's statistics. False reuses the
+            variables of an earlier call and normalizes with the moving averages, for sampling.
         alpha: slope of the leaky ReLU below zero.
         base_filters: width; every layer grows with it.
-        image_size: side of the pictures in pixels, a multiple of 16 from 32 up.
+        image_size: side of the images in pixels, a multiple of 16 from 32 up.
 
     Returns:
         Images (n, s, s, c) in [-1, 1].
@@ -167,7 +167,7 @@ def model_loss(
     smooth: float = 0.1,
     base_filters: int = 64,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Build both networks and what each of them minimizes.
+    """Build both networks and the loss that each of them minimizes.
 
     Args:
         input_real: real images (n, s, s, c) in [-1, 1].
@@ -178,9 +178,12 @@ def model_loss(
         base_filters: width of both networks.
 
     Returns:
-        ``(d_loss, g_loss)``, scalars in nats: see `discriminator_loss` and `generator_loss`. When neither
-        network can win and `smooth` is 0, the discriminator says 1/2 to everything: d_loss = 2 ln 2 = 1.386
-        and g_loss = ln 2 = 0.693.
+        ``(d_loss, g_loss)``, scalars in nats: see `discriminator_loss` and `generator_loss`. At equilibrium,
+        if `smooth` is 0, the discriminator outputs 1/2 for every image: d_loss = 2 ln 2 = 1.386 and
+        g_loss = ln 2 = 0.693.
+
+    Raises:
+        ValueError: the images' side is not a multiple of 16 from 32 up.
     """
     fake = generator(
         input_z, output_channel_dim, alpha=alpha, base_filters=base_filters, image_size=input_real.shape[1]
@@ -191,9 +194,9 @@ def model_loss(
 
 
 def discriminator_loss(logits_real: tf.Tensor, logits_fake: tf.Tensor, smooth: float = 0.1) -> tf.Tensor:
-    """Ask the discriminator for 1 - `smooth` on real images and for 0 on fakes.
+    """The discriminator's loss: it should output 1 - `smooth` for real images and 0 for fakes.
 
-    One-sided label smoothing (Salimans et al. 2016, arXiv:1606.03498) keeps it from being too sure of itself.
+    One-sided label smoothing (Salimans et al. 2016, arXiv:1606.03498) keeps it from becoming overconfident.
 
     Args:
         logits_real: the discriminator's logits (n, 1) for real images.
@@ -207,7 +210,9 @@ def discriminator_loss(logits_real: tf.Tensor, logits_fake: tf.Tensor, smooth: f
 
 
 def generator_loss(logits_fake: tf.Tensor) -> tf.Tensor:
-    """Want 1 for the generator's fakes: the "non-saturating" loss of Goodfellow et al. 2014.
+    """The generator's loss: the discriminator should output 1 for fakes.
+
+    This is the "non-saturating" loss of Goodfellow et al. 2014.
 
     Args:
         logits_fake: the discriminator's logits (n, 1) for generated images.
@@ -229,15 +234,15 @@ def model_optimizers(
 ) -> tuple[tf.Operation, tf.Operation]:
     """Make one training step for each network, with Adam (Kingma and Ba 2014, arXiv:1412.6980).
 
-    Each step changes the trainable variables of its own network only, and brings that network's batch-norm
-    moving averages up to date (its UPDATE_OPS).
+    Each step changes the trainable variables of its own network only, and updates that network's batch-norm
+    moving averages (its UPDATE_OPS).
 
     Args:
         d_loss: the discriminator's loss.
         g_loss: the generator's loss.
         lr_D: the discriminator's learning rate.
         lr_G: the generator's learning rate.
-        beta1: Adam's decay of the first moment; 0.5 in DCGAN.
+        beta1: Adam's decay rate of the first moment; 0.5 in DCGAN.
 
     Returns:
         ``(d_train_opt, g_train_opt)``.
@@ -250,9 +255,9 @@ def network_step(scope: str, loss: tf.Tensor, learning_rate: tf.Tensor | float, 
 
     Args:
         scope: "discriminator" or "generator".
-        loss: what the step lowers.
+        loss: the scalar to minimize.
         learning_rate: of Adam.
-        beta1: Adam's decay of the first moment.
+        beta1: Adam's decay rate of the first moment.
     """
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS, scope)):
         optimizer = tf.train.AdamOptimizer(learning_rate, beta1=beta1)

@@ -1,4 +1,4 @@
-"""What the command line writes pictures to: one picture, an animation, or a folder of single pictures."""
+"""Picture output of the command line: one grid, an animation, or a folder of single pictures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from catdcgan.images import PICTURE_SUFFIXES, check_grid, image_grid, save_image
 from catdcgan.settings import parse_number
 
 MOST_SAMPLED = 1_000_000  # pictures
-OTHER_FILES = (".ckpt", ".mkv", ".npy", ".npz", ".pkl", ".pt", ".pth")  # unknown to Python and to Pillow
+OTHER_FILES = (".ckpt", ".mkv", ".npy", ".npz", ".pkl", ".pt", ".pth")  # unknown to Python and Pillow
 
 
 def picture_or_folder(text: str) -> Path:
-    """A name for a picture, an animation or a folder, but for one that ends like another kind of file.
+    """Parse the name of a picture, an animation or a folder; refuse the suffix of any other kind of file.
 
-    A folder that is there may be called anything.
+    An existing folder may have any name.
+
+    Raises:
+        argparse.ArgumentTypeError: the name has another kind of file's suffix.
     """
     path = Path(text)
     known = path.suffix.lower() in (*Image.registered_extensions(), *OTHER_FILES)
@@ -38,7 +41,11 @@ def picture_or_folder(text: str) -> Path:
 
 
 def folder_name(text: str) -> Path:
-    """A name for a folder that does not end like a file, unless it is there."""
+    """Parse the name of a folder; refuse one with a file's suffix, unless the folder exists.
+
+    Raises:
+        argparse.ArgumentTypeError: the name has a file's suffix.
+    """
     path = Path(text)
     if is_picture_name(path) and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} ends like a picture: name a folder")
@@ -46,20 +53,28 @@ def folder_name(text: str) -> Path:
 
 
 def is_picture_name(path: Path) -> bool:
-    """Whether a name ends as those of pictures do."""
+    """Whether a path has the suffix of a picture."""
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def check_folders(*folders: Path) -> None:
-    """Refuse folders that cannot be made, as there is a file in their place or in that of one above."""
+    """Refuse folders that cannot be created because a file is in the way.
+
+    Raises:
+        InputError: a folder, or one of its parents, is a file.
+    """
     for folder in folders:
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        if not there.is_dir():
-            raise InputError(f"{there} is a file: name a folder")
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not existing.is_dir():
+            raise InputError(f"{existing} is a file: name a folder")
 
 
 def check_output(out: Path, count: int, size: int, columns: int | None = None) -> None:
-    """Refuse what `write_pictures` cannot write, before so many pictures of a size are drawn."""
+    """Refuse output that `write_pictures` cannot write, before `count` images of side `size` are made.
+
+    Raises:
+        InputError: a file is in the way, the grid is too large, or the folder holds other pictures.
+    """
     check_folders(out.parent)
     if is_picture_name(out):
         check_grid(out, count, size, columns)
@@ -67,12 +82,16 @@ def check_output(out: Path, count: int, size: int, columns: int | None = None) -
     if out.is_file():
         raise InputError(f"{out} is a file: name a folder for single pictures, or end it in .png for a grid")
     numbers = [int(file.stem[4:]) for file in out.glob("cat_*.png") if file.stem[4:].isdecimal()]
-    if numbers and max(numbers) >= count:  # of an earlier call: who measures the folder would count them in
+    if numbers and max(numbers) >= count:  # of an earlier call: measuring the folder would include them
         raise InputError(f"{out} holds pictures up to {max(numbers)}: remove it, or name another folder")
 
 
 def write_pictures(images: Iterable[np.ndarray], count: int, out: Path, columns: int | None = None) -> None:
-    """Write images (size, size, channels): a grid if `out` ends like a picture, else each as it comes."""
+    """Write uint8 images (size, size, channels): one grid if `out` is a picture's name, else single files.
+
+    Raises:
+        OSError: a picture cannot be written.
+    """
     images = tqdm(images, "cats", total=count, unit=" images", delay=2)
     if is_picture_name(out):
         save_image(image_grid(np.stack(list(images)), columns=columns), out)
@@ -84,7 +103,11 @@ def write_pictures(images: Iterable[np.ndarray], count: int, out: Path, columns:
 
 
 def columns_and_rows(text: str) -> tuple[int, int]:
-    """The check of an option that takes columns and rows, such as 8x4."""
+    """Parse columns and rows, such as 8x4.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not of this form, or the grid has too many cells.
+    """
     shape = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not shape:
         raise argparse.ArgumentTypeError(f"{text!r} is not COLUMNSxROWS, such as 8x4")

@@ -1,4 +1,4 @@
-"""Look at what a generator makes: from a session that trains it, or from a checkpoint."""
+"""Generate images with a generator in a session or in a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from catdcgan.run.checkpoint import architecture, read_architecture, restore
 from catdcgan.screen import screen
 from catdcgan.tf1 import tf
 
-BATCH_SIZE = 64  # pictures drawn at a time
+BATCH_SIZE = 64  # images generated at a time
 
 
 def sample(
     checkpoint: str | os.PathLike[str], z: np.ndarray, pixel_range: float = 1.0, alpha: float = 0.2
 ) -> np.ndarray:
-    """Draw the pictures of some latents with the generator in a checkpoint.
+    """Generate images from latents with the generator in a checkpoint.
 
     Width, image size and channels are read from the checkpoint.
 
     Args:
-        checkpoint: such as ``models/model.ckpt``; paths are understood as in `read_architecture`.
+        checkpoint: such as ``models/model.ckpt``; any path that `read_architecture` accepts.
         z: latents (n, z_dim).
-        pixel_range: pictures span [-pixel_range, pixel_range]; 0.5 for the weights of the article's author.
+        pixel_range: the generator's pixels are in [-pixel_range, pixel_range]; 0.5 for the weights of the
+            article's author.
         alpha: slope of the leaky ReLU that the generator was trained with.
 
     Returns:
         uint8 images (n, height, width, channels).
 
     Raises:
-        CheckpointError: the checkpoint is absent, damaged or not a generator of this program.
-        ValueError: `z` has another length than the generator's latents.
+        CheckpointError: the checkpoint is missing, damaged or not a generator of this program.
+        ValueError: the latents in `z` do not have the generator's length.
     """
     images = sample_one_by_one(checkpoint, z, pixel_range, alpha)
     bar = tqdm(images, "drawing", total=len(z), unit=" images", delay=2, file=screen())
@@ -48,26 +49,26 @@ def sample(
 def sample_one_by_one(
     checkpoint: str | os.PathLike[str], z: np.ndarray, pixel_range: float = 1.0, alpha: float = 0.2
 ) -> Iterator[np.ndarray]:
-    """Draw as `sample` does, but hand out image by image, so that ten thousand need no more memory than few.
+    """Generate images as `sample` does, but yield them one by one, so that many need no more memory than few.
 
     Yields:
         uint8 images (height, width, channels).
 
     Raises:
-        CheckpointError, ValueError: as `sample`, before the first image.
+        CheckpointError, ValueError: as in `sample`, before the first image.
     """
     z_dim, base_filters, image_size, channels = read_architecture(checkpoint)
     if z.shape[1:] != (z_dim,):
         raise ValueError(f"{checkpoint} takes latents (n, {z_dim}), not {z.shape}")
     with tf.Graph().as_default() as graph:
-        # No initial value is drawn here, but with TensorFlow's op determinism on, random ops need a seed.
+        # No initial value is generated here, but TensorFlow's op determinism requires a seed for random ops.
         tf.set_random_seed(0)
         input_z = tf.placeholder(tf.float32, (None, z_dim), name="input_z")
-        # This call makes the variables, the next one the graph that draws with them.
+        # This call creates the variables; the next one builds the graph that generates images with them.
         generator(input_z, channels, base_filters=base_filters, image_size=image_size)
         images = sampling_output(input_z, channels, alpha)
         variables = tf.global_variables("generator")
-    # Neither graph nor session is the default one while the caller has the word.
+    # Neither graph nor session is the default one while the caller's code runs.
     with closing(tf.Session(graph=graph)) as sess:
         restore(sess, checkpoint, variables)
         for start in range(0, len(z), BATCH_SIZE):
@@ -75,10 +76,14 @@ def sample_one_by_one(
 
 
 def sampling_output(input_z: tf.Tensor, out_channel_dim: int, alpha: float = 0.2) -> tf.Tensor:
-    """The images (n, s, s, c) in [-1, 1] that the generator draws with its moving averages.
+    """Return the generator's images (n, s, s, c) in [-1, 1], normalized with its moving averages.
 
-    Needs the generator's variables in the graph, and reads width and image size from them. It is built once
-    for each `input_z`: later calls return the same tensor and add no op, even to a finalized graph.
+    The graph must hold the generator's variables; width and image size are read from them. The output is
+    built once for each `input_z`: later calls return the same tensor without adding operations, so they also
+    work in a finalized graph.
+
+    Raises:
+        KeyError, ValueError: the graph has no variables of a generator of this program.
     """
     collection = f"sampling_output/{input_z.name}"
     if not tf.get_collection(collection):
@@ -97,12 +102,12 @@ def generate(
     alpha: float = 0.2,
     pixel_range: float = 1.0,
 ) -> np.ndarray:
-    """Generate the pictures of some latents in a session that holds the generator's variables.
+    """Generate images from latents in a session that holds the generator's variables.
 
     Args:
         sess: the session.
-        input_z: the placeholder of the latents.
-        z: latents (n, z_dim), which all fit into memory as one batch.
+        input_z: the placeholder for latents.
+        z: latents (n, z_dim), run as one batch that must fit into memory.
         out_channel_dim: 3 for colour, 1 for grayscale.
         alpha: slope of the leaky ReLU.
         pixel_range: as in `sample`.
@@ -129,24 +134,28 @@ def show_generator_output(
     pixel_range: float = 1.0,
     z_distribution: str = "uniform",
 ) -> Image.Image:
-    """Draw a grid of pictures with the generator in a session: the article's helper.
+    """Generate a grid of images with the generator in a session: the article's helper.
 
     Args:
         sess: session with the generator's variables, in its graph.
-        n_images: how many pictures.
-        input_z: the placeholder of the latents.
+        n_images: number of images.
+        input_z: the placeholder for latents.
         out_channel_dim: 3 for colour, 1 for grayscale.
         image_mode: "RGB" or "L".
         image_path: file to write, if `save`.
         save: write the grid to `image_path`.
-        show: show the grid, in a notebook below the cell, elsewhere in the system's picture viewer.
+        show: show the grid, as `show_image` does.
         alpha: slope of the leaky ReLU.
-        seed: draws the latents; the same seed gives the same cats to compare.
+        seed: of the latents; the same seed gives the same cats, for comparison.
         pixel_range: as in `sample`.
         z_distribution: as in `random_latents`.
 
     Returns:
         The grid.
+
+    Raises:
+        ValueError: `n_images` is 0, or `z_distribution` or the suffix of `image_path` is unknown.
+        OSError: the file cannot be written.
     """
     z = random_latents(n_images, input_z.shape[1], seed, z_distribution)
     grid = image_grid(generate(sess, input_z, z, out_channel_dim, alpha, pixel_range), image_mode)

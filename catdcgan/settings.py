@@ -1,7 +1,7 @@
-"""Every setting of a run once: its default, its command-line option and its check; and the recipes.
+"""The only list of a run's settings: the default, command-line option and check of each; and the recipes.
 
-The options of ``catdcgan train``, ``run.json`` and the comparison at a resume all read this list. Nothing
-here needs TensorFlow, so that ``--help`` and wrong usage answer at once.
+The options of ``catdcgan train``, ``run.json`` and the comparison on a resume all use this list. Nothing here
+needs TensorFlow, so ``--help`` and usage errors are fast.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import Any, TypeVar
 
 Number = TypeVar("Number", int, float)
 
-DRAWN = "drawn"  # in place of a folder of pictures: cats that Pillow paints
-IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's name of the mode -> channels
+DRAWN = "drawn"  # instead of a folder of pictures: cats painted by Pillow
+IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's mode name -> channels
 AUGMENT_POLICIES = ("color", "translation", "cutout")  # in the order in which they are applied
 Z_DISTRIBUTIONS = ("uniform", "normal")
 
-# The largest numbers that options take. They leave room for any use, and stop a slip of the keyboard before
-# it fills memory or a disk.
-MOST = 1_000_000_000  # where nothing else is said
+# Upper limits of options. They allow any sensible use, and stop a typing error before it fills memory or a
+# disk.
+MOST = 1_000_000_000  # unless another limit is given
 LARGEST_SIZE = 2048  # pixels
 LARGEST_WIDTH = 512
 LONGEST_LATENT = 10_000
 LARGEST_SEED = 2**64 - 1
 
 
-# Checks: each takes the text of an option and returns its value, or raises argparse.ArgumentTypeError.
+# Checks: each converts the text of an option to its value, or raises argparse.ArgumentTypeError.
 
 
 def parse_number(kind: Callable[[str], Number], text: str) -> Number:
-    """A number of a kind, int or float."""
+    """Parse a number of the given kind, int or float."""
     try:
         return kind(text)
     except ValueError:
@@ -40,7 +40,7 @@ def parse_number(kind: Callable[[str], Number], text: str) -> Number:
 
 
 def whole(minimum: int, maximum: int = MOST) -> Callable[[str], int]:
-    """The check for whole numbers from a minimum to a maximum."""
+    """Make the check for whole numbers from `minimum` to `maximum`, both included."""
 
     def whole_number(text: str) -> int:
         value = parse_number(int, text)
@@ -54,7 +54,7 @@ def whole(minimum: int, maximum: int = MOST) -> Callable[[str], int]:
 
 
 def image_side(text: str) -> int:
-    """A side that both networks can halve four times."""
+    """Parse the side of images in pixels; both networks must be able to halve it four times."""
     side = whole(0, LARGEST_SIZE)(text)
     if not is_image_size(side):
         raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16 from 32 up")
@@ -62,12 +62,12 @@ def image_side(text: str) -> int:
 
 
 def is_image_size(side: int) -> bool:
-    """Whether the networks can be built for pictures of this side, in pixels."""
+    """Whether the networks can be built for images of this side, in pixels."""
     return side >= 32 and side % 16 == 0
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Parse a number above 0, at most `MOST`."""
     value = parse_number(float, text)
     if not 0 < value <= MOST:
         raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {MOST:,}")
@@ -75,7 +75,7 @@ def positive(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """A number from 0 up to, but without, 1."""
+    """Parse a number in [0, 1)."""
     value = parse_number(float, text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 up to below 1")
@@ -83,7 +83,7 @@ def fraction(text: str) -> float:
 
 
 def policies(text: str) -> tuple[str, ...]:
-    """Augmentation policies, separated by commas."""
+    """Parse augmentation policies, separated by commas."""
     names = tuple(name for name in text.split(",") if name)
     for name in names:
         if name not in AUGMENT_POLICIES:
@@ -91,7 +91,7 @@ def policies(text: str) -> tuple[str, ...]:
     return names
 
 
-# The list.
+# The settings.
 
 
 def setting(
@@ -105,12 +105,12 @@ def setting(
     """Make a field of `Settings`.
 
     Args:
-        default: the command line's; `train` has the article's.
-        option: on the command line, such as ``--epochs``.
-        check: turns the option's text into the value; or the values to choose from; or None for a switch.
-        help: what ``--help`` says of it.
-        metavar: what stands for the value there.
-        fixed: whether a run keeps this setting for life.
+        default: the command line's default; `train` has the article's.
+        option: its name on the command line, such as ``--epochs``.
+        check: converts the option's text to the value; or a tuple of the allowed values; None for a switch.
+        help: its text in ``--help``.
+        metavar: placeholder for the value in ``--help``.
+        fixed: whether the setting must stay the same when a run is resumed.
     """
     parsing: dict[str, Any] = {"help": help}
     if check is None:
@@ -124,11 +124,12 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What decides how a run goes: recorded in run.json, and compared when the run is resumed.
+    """The settings that determine a run: recorded in run.json, and compared when the run is resumed.
 
-    A run keeps its fixed settings. Width, size, colours and length of the latents are the shapes of its
-    weights. Batch size and seed decide which images and latents a step gets: a resumed run takes the steps
-    that it would have taken. With another alpha or other latents the same weights make other pictures.
+    A run keeps its fixed settings. Width, image size, colours and length of the latents determine the shapes
+    of its weights. Batch size and seed decide which images and latents each step gets, so that a resumed run
+    takes the same steps as one never stopped. With another alpha or distribution of latents, the same weights
+    generate other images.
     """
 
     data_source: str | None = setting(
@@ -190,13 +191,13 @@ class Settings:
     image_mode: str = setting("RGB", "--mode", tuple(IMAGE_MODES), "colour or grayscale", fixed=True)
 
 
-NO_LIMIT = "no limit"  # of epochs, in run.json
+NO_LIMIT = "no limit"  # in run.json, for the number of epochs
 
 FIXED = tuple(item.name for item in fields(Settings) if item.metadata["fixed"])
 
 RECIPES: dict[str, dict[str, Any]] = {
     "article": {},  # the defaults
-    "better": {  # made models/model.ckpt; models/README.md has the trials behind it
+    "better": {  # trained models/model.ckpt; models/README.md describes the trials behind it
         "base_filters": 32,
         "batch_size": 16,
         "epoch_count": None,  # no limit: the steps decide
@@ -210,7 +211,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def add_settings(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
-    """Give a parser the option of each setting; `defaults`, by field, take the place of the list's."""
+    """Add the option of each setting to a parser; `defaults`, by field name, override the list's."""
     for item in fields(Settings):
         default = defaults.get(item.name, item.default)
         parser.add_argument(
@@ -219,28 +220,30 @@ def add_settings(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -
 
 
 def recipe_options(name: str) -> str:
-    """The options that a recipe stands for, as one would type them."""
+    """The options that a recipe stands for, as typed on the command line."""
     options = {item.name: item.metadata["option"] for item in fields(Settings)}
     words = {"True": "", "None": f" ({NO_LIMIT})"}
     return " ".join(options[key] + words.get(f"{value}", f" {value}") for key, value in RECIPES[name].items())
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
-    """Pick the settings out of values by name, such as parsed options or a function's arguments.
+    """Make settings from values by name, such as parsed options or a function's arguments.
+
+    Other names are ignored.
 
     Raises:
-        KeyError: one is missing.
+        KeyError: a setting is missing.
     """
     return Settings(**{item.name: values[item.name] for item in fields(Settings)})
 
 
 def to_record(settings: Settings) -> dict[str, Any]:
-    """The settings by name, as run.json holds them."""
+    """The settings by name, as stored in run.json."""
     record = asdict(settings)
     return record | {"epoch_count": record["epoch_count"] or NO_LIMIT}
 
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of settings by name that run.json holds; one of another version may lack some."""
+    """The settings by name, read from run.json; a record of another version may lack some."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
     return {name: None if value == NO_LIMIT else value for name, value in values.items()}
