@@ -17,13 +17,13 @@ from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
 
 from catdcgan.screen import screen
+from catdcgan.settings import IMAGE_MODES
 
 Colour = tuple[int, int, int]
 Pair = tuple[float, float]
 Patch = tuple[Pair, float, Colour]
 Points = NDArray[np.float64]  # shape (n, 2)
 
-MODES = ("RGB", "L")
 SMALLEST_SIZE = 16
 CURVE_STEPS = np.linspace(0, 1, 9)
 GLOW = np.clip(1 - np.hypot(*np.mgrid[-1:1:64j, -1:1:64j]), 0, 1) ** 1.5  # 1 in the centre, 0 outside
@@ -210,9 +210,9 @@ def draw_cats(
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    cats = np.empty((count, size, size, len(mode)), np.uint8)  # fails now if memory cannot hold them
+    if mode not in IMAGE_MODES:
+        raise ValueError(f"mode must be one of {', '.join(IMAGE_MODES)}, got {mode!r}")
+    cats = np.empty((count, size, size, IMAGE_MODES[mode]), np.uint8)  # fails now if memory cannot hold them
     for i in tqdm(range(count), desc="drawing cats", disable=not progress, file=screen()):
         cat = draw_cat(np.random.default_rng((seed, i)), size).convert(mode)
         cats[i] = np.asarray(cat).reshape(cats.shape[1:])

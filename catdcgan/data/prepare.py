@@ -104,10 +104,10 @@ def prepare_photos(
         with bar, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd but readable photos
             try:
-                work = partial(_prepare_photo, entries, out, size)
+                work = partial(_prepare_photo, entries, out, size, report)
                 results = map(work, photos) if workers == 1 else pool.map(work, photos)
-                for photo, (what, detail) in zip(photos, results, strict=True):
-                    getattr(report, what)[photo.name] = detail
+                for photo, (section, detail) in zip(photos, results, strict=True):
+                    section[photo.name] = detail
                     bar.update()
             finally:  # on Ctrl-C too: photos in progress are finished, the others are not begun
                 pool.shutdown(cancel_futures=True)
@@ -164,18 +164,20 @@ def _earlier_pictures(out: Path, source: Path) -> dict[str, str] | None:
     return None
 
 
-def _prepare_photo(entries: Entries, out: Path, size: int, photo: _Photo) -> tuple[str, str]:
+def _prepare_photo(
+    entries: Entries, out: Path, size: int, report: Report, photo: _Photo
+) -> tuple[dict[str, str], str]:
     """Make one picture; returns the report's section for it, and the picture's name or the reason."""
     try:
         if _is_finished(photo.target, size):
-            return "already_there", photo.target.relative_to(out).as_posix()
+            return report.already_there, photo.target.relative_to(out).as_posix()
         picture = _face(entries, photo, size) if photo.annotation else _square(entries, photo, size)
     except SmallFaceError as error:
-        return "too_small", str(error)
+        return report.too_small, str(error)
     except (AnnotationError, FaceError) as error:
-        return "wrong_annotation", str(error)
+        return report.wrong_annotation, str(error)
     except Exception as error:  # decoders raise all kinds of errors; none of them may end the run
-        return "unreadable", f"{error}" or type(error).__name__
+        return report.unreadable, f"{error}" or type(error).__name__
     file = io.BytesIO()
     # Run-length encoding compresses a photo as well as the default strategy, in less than half the time.
     picture.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
@@ -185,8 +187,8 @@ def _prepare_photo(entries: Entries, out: Path, size: int, photo: _Photo) -> tup
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        return "refused", "the name is too long to write"
-    return "written", photo.target.relative_to(out).as_posix()
+        return report.refused, "the name is too long to write"
+    return report.written, photo.target.relative_to(out).as_posix()
 
 
 def _face(entries: Entries, photo: _Photo, size: int) -> Image.Image:
