@@ -1,11 +1,11 @@
-"""Whether our training grows: time, memory and graph of a step, against steps done, image size and batch.
+"""How the time, memory and graph of our training step grow with steps done, image size and batch size.
 
     .venv/bin/python benchmarks/growth.py
 
-The first table goes through many steps of one small network: nothing should grow with them. The second takes
-a few steps of each image size and batch. Each row of the second, and the whole first table, is a process of
-its own. Time is the median of the steps since the row before. Memory is what the process then holds in RAM,
-TensorFlow's own libraries with it.
+The first table follows one small network through many steps: nothing should grow. The second takes a few
+steps at each image size and batch size. The first table, and each row of the second, is measured in its own
+process. Time is the median of the steps since the previous row. Memory is what the process holds in RAM at
+that moment, TensorFlow's own libraries included.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HEADER = ["ms/step", "memory, MB", "operations in the graph"]
 
 
 def measure(width: int, size: int, batch: int, stops: list[int]) -> list[list[str]]:
-    """Train, and give a row of figures after each of these numbers of steps."""
+    """Train, and return a row of figures for each number of steps in `stops`."""
     from train_step import OURS, tensorflow_step
 
     step, facts = tensorflow_step(OURS, width, size, batch)
@@ -43,7 +43,7 @@ def measure(width: int, size: int, batch: int, stops: list[int]) -> list[list[st
 
 
 def measure_apart(width: int, size: int, batch: int, stops: list[int]) -> list[list[str]]:
-    """Do that in a process of its own, so that its memory is of this alone."""
+    """Call `measure` in a separate process, so that memory is measured for it alone."""
     sizes = ["--width", width, "--sizes", size, "--batches", batch, "--stops", *stops]
     output = subprocess.run(
         [sys.executable, __file__, *map(str, sizes)], check=True, stdout=subprocess.PIPE, text=True

@@ -1,11 +1,11 @@
-"""How many photos `catdcgan prepare` crops in a second, beside OpenCV doing the same crop.
+"""How many photos `catdcgan prepare` crops in a second, compared with OpenCV making the same crop.
 
     .venv/bin/pip install -c constraints.txt -e '.[benchmark]'
     .venv/bin/python benchmarks/prepare.py ../shared/data/cat_annotated
 
-The photos are copied several times over, then each way crops them all in turn, round after round, and the
-table shows medians. OpenCV does it the plain way: decode, warp the face to its own size with a bicubic,
-shrink it by area, write a PNG at its own default compression.
+The photos are copied several times, then the contenders crop them all in turn, round after round; the table
+shows medians. OpenCV does it the plain way: decode, warp the face at its original size with a bicubic filter,
+shrink it by area, write a PNG with OpenCV's default compression.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from catdcgan.data.prepare import prepare_photos
 
 
 def opencv(source: Path, out: Path, size: int = 128) -> int:
-    """Crop each annotated photo of a folder with OpenCV on one core; return how many faces were written."""
+    """Crop each annotated photo of a folder with OpenCV on one core; return the number of faces written."""
     out.mkdir()
     written = 0
     for annotation in sorted(source.glob("*.cat")):
@@ -55,12 +55,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of all ways in turn (default 5)")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    ways: dict[str, Callable[[Path, Path], object]] = {
+    contenders: dict[str, Callable[[Path, Path], object]] = {
         "OpenCV, one core": opencv,
         "catdcgan, one core": lambda source, out: prepare_photos(source, out, progress=False, workers=1),
         "catdcgan, two cores": lambda source, out: prepare_photos(source, out, progress=False, workers=2),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "photos")
         source.mkdir()
@@ -69,11 +69,11 @@ def main() -> None:
                 shutil.copy(file, source / f"{copy}_{file.name}")
         count = len(list(source.glob("*.cat")))
         for number in range(options.rounds + 1):
-            for name, way in ways.items():
+            for name, crop in contenders.items():
                 out = Path(folder, "faces")
                 start = time.perf_counter()
-                way(source, out)
-                if number:  # the first round warms the disk's cache up
+                crop(source, out)
+                if number:  # the first round warms up the disk's cache
                     seconds[name].append(time.perf_counter() - start)
                 shutil.rmtree(out)
     first = statistics.median(next(iter(seconds.values())))

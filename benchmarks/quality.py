@@ -1,33 +1,34 @@
-"""How good the cats of a checkpoint are, in figures beside those of real photos, and in sheets to look at.
+"""How good the cats of a checkpoint are: figures compared with those of real photos, and sheets to look at.
 
     .venv/bin/pip install -c constraints.txt -e '.[benchmark]'
     .venv/bin/python benchmarks/quality.py models/model.ckpt --data FOLDER --sheet s.png --neighbours n.png
     .venv/bin/python benchmarks/quality.py runs/001/models/model.ckpt-* --data FOLDER    # the best of a run
 
-In place of a checkpoint a folder of pictures can be given.
+A folder of pictures can be given instead of a checkpoint.
 
-- faces: share of the pictures in which OpenCV's cascade of cat faces finds one, and its standard error. It
+- faces: fraction of the pictures in which OpenCV's cat face cascade finds a face, and its standard error. It
   finds more in soft pictures than in sharp ones: a rate above that of photos does not mean better cats.
-- variety: mean distance of two pictures, in gray levels. Lower than that of photos: they are less different.
-- closest: the distance between the two most alike of the first 64, after what they differ in brightness and
-  contrast; their numbers follow. For photos, the median over sets of 64. Far lower: two cats are the same.
+- variety: mean distance between two pictures, in gray levels. If it is lower than for photos, the pictures
+  differ less.
+- closest: distance between the two most similar of the first 64 pictures, ignoring brightness and contrast,
+  then their numbers. For photos, the median over sets of 64. If it is far lower, two cats are the same.
 - pattern: power at the frequencies of patterns that repeat every 2, 4 and 8 pixels, such as the checkerboards
-  of transposed convolutions (Odena et al. 2016, doi:10.23915/distill.00003), in multiples of the power at the
-  frequencies around. Photos have 1, noise and blur do not change it.
+  of transposed convolutions (Odena et al. 2016, doi:10.23915/distill.00003), relative to the power at nearby
+  frequencies. Photos have 1; noise and blur do not change it.
 - swd: how far the pictures' details are from those of photos, at each size from the pictures' own downwards:
   the sliced Wasserstein distance between patches of a Laplacian pyramid, times 1,000 (Karras et al. 2018,
-  arXiv:1710.10196, section 5 and their code). Lower is better; the row of the photos compares them with other
-  photos. Blur, noise and wrong contrast raise it, broken faces hardly do.
+  arXiv:1710.10196, section 5 and their code). Lower is better; the photos' own row compares them with other
+  photos. Blur, noise and wrong contrast raise it; broken faces hardly do.
 - colour: mean of red, green and blue, and their standard deviation, in gray levels.
-- nearest: median distance of a picture to the one most like it among the photos of --data, mirrored or not;
-  for the photos, to the one among the others. Much lower than that of photos: it may copy.
-- copies: share of the pictures whose nearest photo is less than half as far as the mean of the 50 nearest, as
-  Carlini et al. 2023 tell copies (arXiv:2301.13188), and the lowest such ratio. Of photos copied with noise,
-  blur or other brightness all are below one half; moved by 4 of 128 pixels, six in seven; 1 or 2 % of the
-  photos themselves are: they show a cat that another photo shows a second later.
+- nearest: median distance from a picture to the most similar photo of --data, mirrored or not; for the
+  photos, to the most similar other photo. If it is much lower than for photos, the generator may copy.
+- copies: fraction of the pictures whose nearest photo is less than half as far as the mean of the 50 nearest,
+  the criterion of Carlini et al. 2023 (arXiv:2301.13188), and the lowest such ratio. Photos copied with
+  noise, blur or another brightness are all below one half; shifted by 4 of 128 pixels, six in seven are. So
+  are 1 or 2 % of the photos themselves: they show a cat that another photo shows a second later.
 
-FID and KID need networks that these programs download when first run (neither could be, where this was
-written). 10,000 pictures against all photos; such a figure compares only with one of equally many.
+FID and KID need networks that these programs download on their first run (this was not possible where this
+was written). Compare 10,000 pictures with all photos; such figures are comparable only for equal numbers.
 
     catdcgan sample --count 10000 --out samples/
     pip install torch-fidelity && fidelity --fid --kid --input1 samples/ --input2 FOLDER    # --cpu or --gpu 0
@@ -45,22 +46,22 @@ from PIL import Image
 from catdcgan import Dataset, image_grid, random_latents, read_architecture, sample, save_image
 from catdcgan.run.checkpoint_files import ENDINGS
 
-SIDE = 16  # pictures are compared at this size, at which faces count and hairs do not, nor some pixels off
-ALIKE = 64  # no two of so many may look the same
-COPY = 0.5  # of the mean distance to the 50 nearest
+SIDE = 16  # pictures are compared at this size, where faces matter but hairs and small shifts do not
+ALIKE = 64  # no two of this many pictures may look the same
+COPY = 0.5  # fraction of the mean distance to the 50 nearest
 
 
 class Neighbours(NamedTuple):
-    """The photos most like each of n pictures, the nearest first."""
+    """The photos most similar to each of n pictures, the nearest first."""
 
     distance: np.ndarray  # (n, k)
-    number: np.ndarray  # (n, k), of the photo
-    mirrored: np.ndarray  # (n, k), whether it is the photo's mirror image that is so near
+    number: np.ndarray  # (n, k), index of the photo
+    mirrored: np.ndarray  # (n, k), whether the photo's mirror image is the one at this distance
 
 
 def faces_found(images: np.ndarray) -> np.ndarray:
-    """Tell in which of the uint8 images (n, size, size, 3) OpenCV finds a cat's face: bool (n,)."""
-    import cv2  # here, so that the rest can be tested without it
+    """Whether OpenCV finds a cat's face in each of the uint8 images (n, size, size, 3): bool (n,)."""
+    import cv2  # imported here, so that the rest can be tested without it
 
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalcatface_extended.xml")
 
@@ -73,32 +74,32 @@ def faces_found(images: np.ndarray) -> np.ndarray:
 
 
 def shrink(images: np.ndarray) -> np.ndarray:
-    """Average uint8 images (n, size, size, 3) over squares: float32 (n, SIDE * SIDE * 3)."""
+    """Shrink uint8 images (n, size, size, 3) by averaging over squares: float32 (n, SIDE * SIDE * 3)."""
     box = Image.Resampling.BOX
     small = [np.asarray(Image.fromarray(image).resize((SIDE, SIDE), box)) for image in images]
     return np.array(small, np.float32).reshape(len(images), -1)
 
 
 def normalize(vectors: np.ndarray) -> np.ndarray:
-    """Bring each vector (n, d) to mean 0 and standard deviation 1; a constant one to 0."""
+    """Scale each vector (n, d) to mean 0 and standard deviation 1; a constant vector becomes 0."""
     centred = vectors - vectors.mean(1, keepdims=True)
     return centred / np.maximum(centred.std(1, keepdims=True), 1e-6)
 
 
 def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Root mean square difference of each of (n, d) to each of (m, d) vectors: (n, m)."""
+    """Root mean square difference between each of (n, d) and each of (m, d) vectors: (n, m)."""
     squares = (one**2).mean(1)[:, None] + (other**2).mean(1) - one @ other.T * (2 / one.shape[1])
     return np.sqrt(np.maximum(squares, 0))
 
 
 def variety(images: np.ndarray) -> float:
-    """Mean distance of two different images of (n, size, size, 3), in gray levels."""
+    """Mean distance between two different images of (n, size, size, 3), in gray levels."""
     vectors = shrink(images)
     return float(distances(vectors, vectors).sum() / (len(images) * (len(images) - 1)))
 
 
 def closest_pair(images: np.ndarray) -> tuple[float, int, int]:
-    """The distance of the two most alike of images (n, size, size, 3), and their numbers."""
+    """The distance between the two most similar of images (n, size, size, 3), and their indices."""
     vectors = normalize(shrink(images))
     apart = distances(vectors, vectors)
     apart[np.tril_indices(len(images))] = np.inf
@@ -109,8 +110,8 @@ def closest_pair(images: np.ndarray) -> tuple[float, int, int]:
 def grid_pattern(images: np.ndarray) -> tuple[float, float, float]:
     """How strong patterns with periods of 2, 4 and 8 pixels are in images (n, size, size, 3), size >= 32.
 
-    Power at the frequencies of each period, none of which a shorter one has, divided by the geometric mean of
-    the power around, and averaged over them. A window fades the borders out: their jump has every frequency.
+    For each period: the power at its frequencies that no shorter period has, each divided by the geometric
+    mean of the power around it, on average. A window fades out the borders, whose jump has every frequency.
     """
     size = images.shape[1]
     window = np.hanning(size + 1)[:-1].astype(np.float32)
@@ -119,9 +120,9 @@ def grid_pattern(images: np.ndarray) -> tuple[float, float, float]:
         gray = images[start : start + 64] @ np.array([0.299, 0.587, 0.114], np.float32)
         gray -= gray.mean((1, 2), keepdims=True)
         power += (np.abs(np.fft.fft2(gray * window * window[:, None])) ** 2).sum(0)
-    reach = min(6, size // 8 - 1)  # short of the next such frequency
+    reach = min(6, size // 8 - 1)  # stops before the next such frequency
     offsets = np.arange(-reach, reach + 1)
-    around = np.maximum(abs(offsets), abs(offsets[:, None])) > 2  # the window blurs a peak over 2
+    around = np.maximum(abs(offsets), abs(offsets[:, None])) > 2  # the window spreads a peak over 2
 
     def strength(period: int) -> float:
         unit, ratios = size // period, []
@@ -137,7 +138,7 @@ def grid_pattern(images: np.ndarray) -> tuple[float, float, float]:
 
 
 def blur(images: np.ndarray) -> np.ndarray:
-    """Smooth float32 images (n, size, size, c) with the Gaussian of 5 x 5 pixels that makes pyramids."""
+    """Smooth float32 images (n, size, size, c) with the 5 x 5 Gaussian filter of image pyramids."""
     size = images.shape[1]
     for axis in (1, 2):
         lines = np.pad(images.swapaxes(0, axis), ((2, 2), (0, 0), (0, 0), (0, 0)), "reflect")
@@ -148,7 +149,7 @@ def blur(images: np.ndarray) -> np.ndarray:
 
 
 def laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
-    """What each size of images (n, size, size, c) shows and half of it does not; at last what 16 px show."""
+    """Split images (n, size, size, c) into the detail that each halving loses, and the rest at 16 px."""
     levels, images = [], images.astype(np.float32)
     while images.shape[1] > 16:
         smaller = blur(images)[:, ::2, ::2]
@@ -160,7 +161,7 @@ def laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
 
 
 def patches(images: np.ndarray) -> np.ndarray:
-    """Take 64 patches of 7 x 7 pixels of each of (n, size, size, c), and normalize their channels."""
+    """Take 64 patches of 7 x 7 pixels from each of (n, size, size, c), and normalize their channels."""
     count, size, _, channels = images.shape
     row, column = np.random.default_rng(0).integers(0, size - 6, (2, count, 64, 1, 1))
     across = np.arange(7)
@@ -171,27 +172,27 @@ def patches(images: np.ndarray) -> np.ndarray:
 
 
 def sliced_wasserstein(one: np.ndarray, other: np.ndarray, directions: int = 256) -> float:
-    """How far apart two clouds of as many points (n, d) lie: the mean over random directions."""
+    """Distance between two sets of equally many points (n, d): the mean over random directions."""
     axes = np.random.default_rng(0).standard_normal((one.shape[1], directions), np.float32)
     axes /= np.linalg.norm(axes, axis=0)
     return float(np.abs(np.sort(one @ axes, 0) - np.sort(other @ axes, 0)).mean())
 
 
 def details(images: np.ndarray) -> list[np.ndarray]:
-    """The patches of each level of the pyramids of images (n, size, size, c)."""
+    """The patches from each level of the images' pyramids; images are (n, size, size, c)."""
     return [patches(level) for level in laplacian_pyramid(images)]
 
 
 def detail_distances(one: list[np.ndarray], other: list[np.ndarray]) -> list[float]:
-    """The sliced Wasserstein distance at each level of the details of as many pictures, times 1,000."""
+    """The sliced Wasserstein distance, times 1,000, at each level, of equally many pictures' details."""
     return [1000 * sliced_wasserstein(a, b) for a, b in zip(one, other, strict=True)]
 
 
 def find_neighbours(images: np.ndarray, photos: np.ndarray, count: int) -> Neighbours:
-    """Find the `count` photos most like each image, mirrored or not; both are uint8 (., size, size, 3)."""
+    """Find the `count` photos most similar to each image, mirrored or not; all uint8 (., size, size, 3)."""
     vectors, straight, mirror = (normalize(shrink(x)) for x in (images, photos, photos[:, :, ::-1]))
     parts = []
-    for start in range(0, len(images), 256):  # some megabytes at a time
+    for start in range(0, len(images), 256):  # a few megabytes at a time
         both = np.stack([distances(vectors[start : start + 256], each) for each in (straight, mirror)])
         nearer = both.min(0)
         order = np.argsort(nearer, 1)[:, :count]
@@ -201,12 +202,12 @@ def find_neighbours(images: np.ndarray, photos: np.ndarray, count: int) -> Neigh
 
 
 def copy_ratio(near: Neighbours) -> np.ndarray:
-    """The distance to the nearest photo as a part of the mean to all that were found: (n,)."""
+    """The distance to the nearest photo, divided by the mean distance to all that were found: (n,)."""
     return near.distance[:, 0] / near.distance.mean(1)
 
 
 def neighbour_sheet(images: np.ndarray, photos: np.ndarray, near: Neighbours) -> Image.Image:
-    """Draw each image and the 3 photos nearest to it: two such fours in a row."""
+    """Make a grid of each image and the 3 photos nearest to it, two such groups in a row."""
     cells = []
     for number, image in enumerate(images):
         cells.append(image)
@@ -216,7 +217,7 @@ def neighbour_sheet(images: np.ndarray, photos: np.ndarray, near: Neighbours) ->
 
 
 def measure(images: np.ndarray, closest: str) -> str:
-    """Measure pictures (n, size, size, 3) by themselves: their row of the table, as far as it goes."""
+    """Measure pictures (n, size, size, 3) without comparing them: the first part of their table row."""
     found = faces_found(images).mean()
     error = np.sqrt(found * (1 - found) / len(images))
     pattern = " ".join(f"{strength:5.1f}" for strength in grid_pattern(images))
@@ -226,7 +227,7 @@ def measure(images: np.ndarray, closest: str) -> str:
 
 
 def compare(near: Neighbours, swd: list[float]) -> str:
-    """What the photos most like some pictures, and the distance of details, say: the row's end."""
+    """Compare pictures with photos, by their nearest photos and their details: the end of their row."""
     ratio = copy_ratio(near)
     copies = f"{np.mean(ratio < COPY):.3f} ({ratio.min():.2f})"
     levels = " ".join(f"{distance:4.0f}" for distance in swd) or "-"
@@ -249,7 +250,7 @@ def main() -> None:
         "--neighbours", metavar="FILE", help="make a picture of the first 16 and the 3 photos nearest to each"
     )
     options = parser.parse_args()
-    # A shell's * finds both files of a checkpoint: their common name is what is meant.
+    # A shell's * finds both files of a checkpoint: replace them with their common name.
     names = list(
         dict.fromkeys(name.removesuffix(ENDINGS[0]).removesuffix(ENDINGS[1]) for name in options.models)
     )

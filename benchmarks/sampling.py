@@ -1,9 +1,9 @@
-"""How fast cats are drawn: our generator with its moving averages, beside PyTorch's in eval mode.
+"""How fast cats are generated: our generator with its moving averages, and PyTorch's in eval mode.
 
     .venv/bin/python benchmarks/sampling.py
 
-Both draw from the same latents, 128 px, and hand over float32 images. Each contender is a process of its own,
-and they take turns, round after round. The table shows medians of the rounds.
+Both use the same latents, at 128 px, and return float32 images. Each contender runs in its own process, and
+they take turns, round after round. The table shows medians of the rounds.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ SECONDS_OF_A_TURN = 0.5
 
 
 def latents(batch: int) -> np.ndarray:
-    """Latents (batch, z_dim), float32 in [-1, 1]."""
+    """Make latents (batch, z_dim), float32 in [-1, 1]."""
     return np.random.default_rng(0).uniform(-1, 1, (batch, Z_DIM)).astype(np.float32)
 
 
 def tensorflow_work(width: int, size: int, batch: int) -> None:
-    """Be our generator."""
+    """In a child process: run our generator."""
     from catdcgan.model import generator
     from catdcgan.sampling import sampling_output
     from catdcgan.tf1 import tf
 
     with tf.Graph().as_default():
         input_z = tf.placeholder(tf.float32, (None, Z_DIM))
-        generator(input_z, 3, base_filters=width, image_size=size)  # makes the variables
+        generator(input_z, 3, base_filters=width, image_size=size)  # creates the variables
         images = sampling_output(input_z, 3)
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
@@ -39,22 +39,22 @@ def tensorflow_work(width: int, size: int, batch: int) -> None:
 
 
 def torch_work(width: int, size: int, batch: int, layout: str) -> None:
-    """Be PyTorch's generator."""
+    """In a child process: run PyTorch's generator."""
     import torch
     from torch_networks import generator
 
     network = generator(width, size, Z_DIM).to(memory_format=getattr(torch, layout)).eval()
     z = torch.from_numpy(latents(batch))
 
-    def draw() -> object:
+    def generate() -> object:
         with torch.inference_mode():
             return network(z).numpy()
 
-    serve(draw)
+    serve(generate)
 
 
 def work(name: str, sizes: tuple[int, int, int]) -> None:
-    """Be the contender of this name."""
+    """In a child process: run the contender of this name."""
     if name == "ours":
         tensorflow_work(*sizes)
     else:
@@ -62,7 +62,7 @@ def work(name: str, sizes: tuple[int, int, int]) -> None:
 
 
 def compare(width: int, batch: int, names: list[str], options: argparse.Namespace) -> list[str]:
-    """Give the row of one width and batch."""
+    """Return the row of one width and batch size."""
     sizes = ["--widths", str(width), "--batches", str(batch), "--size", str(options.size)]
     contenders = {name: Contender(["--worker", name, *sizes]) for name in names}
     steps = {

@@ -1,9 +1,9 @@
-"""How soon catdcgan answers: its commands beside the import of TensorFlow alone.
+"""How fast catdcgan starts: its commands compared with the import of TensorFlow alone.
 
     .venv/bin/python benchmarks/startup.py
 
-Each command is a process of its own, and they take turns, round after round. The table shows medians of the
-rounds, and their ratios to the import of TensorFlow, which no program that draws with it can be quicker than.
+Each command runs in its own process, and they take turns, round after round. The table shows medians of the
+rounds, and their ratios to the import of TensorFlow, which is the minimum for a program that uses it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
             for name, arguments in commands.items():
                 start = time.perf_counter()
                 subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-                if number:  # the first round warms the disk's cache up
+                if number:  # the first round warms up the disk's cache
                     seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"Medians of {options.rounds} rounds.\n")

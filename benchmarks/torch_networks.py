@@ -1,8 +1,8 @@
-"""The article's two networks and its training loop in PyTorch, to be timed beside ours.
+"""The article's two networks and its training loop in PyTorch, to compare their speed with ours.
 
 Layers, widths, initial distributions, batch norm and Adam are those of `catdcgan.model`; so is the number of
-parameters, which `train_step.py` checks. TensorFlow's SAME pads a stride of 2 unevenly, PyTorch evenly: the
-same work on pixels that lie one apart.
+parameters, which `train_step.py` checks. With a stride of 2, TensorFlow's SAME pads unevenly and PyTorch
+evenly: the work is the same, on pixels shifted by one.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ def training_step(
     layout: torch.memory_format,
     tuned: bool,
 ) -> tuple[Callable[[], object], int]:
-    """The usual loop of PyTorch's own DCGAN example: forgeries made once, detached for the discriminator.
+    """Make the step of PyTorch's own DCGAN example: fakes generated once, detached for the discriminator.
 
     Args:
-        batches: of real images (n, s, s, 3) and latents (n, z_dim), float32, which the steps go through.
+        batches: real images (n, s, s, 3) and latents (n, z_dim), float32, that the steps cycle through.
         width: of both networks.
         layout: `torch.contiguous_format` or `torch.channels_last`.
-        tuned: do what a reader of PyTorch's tuning guide adds: compute no gradients of the discriminator's
-            weights in the generator's step, and let one fused kernel do Adam's arithmetic.
+        tuned: also follow PyTorch's tuning guide: compute no gradients of the discriminator's weights in the
+            generator's step, and use one fused kernel for Adam.
 
     Returns:
-        A function that trains one step and gives its losses, and the number of parameters.
+        A function that trains one step and returns its losses, and the number of parameters.
     """
     (real, z), *_ = batches
     G = generator(width, real.shape[1], z.shape[1]).to(memory_format=layout)

@@ -1,28 +1,28 @@
-"""How fast a training step is: ours beside the article's, stock TensorFlow, and PyTorch.
+"""How fast a training step is: ours compared with the article's, stock TensorFlow, and PyTorch.
 
     make bench                                        # the short way: see the Makefile
-    .venv/bin/python benchmarks/train_step.py         # every width, some ten minutes
+    .venv/bin/python benchmarks/train_step.py         # every width, about ten minutes
     .venv/bin/python benchmarks/train_step.py --profile --widths 32
 
 A step is one whole iteration on one batch: the discriminator's update, then the generator's, with batch norm
-and Adam; learning rates 0.0002, beta1 0.5, label smoothing 0.1; batches of random numbers. Each contender is
-a process of its own, and they take turns, round after round. The table shows medians of the rounds, and
+and Adam; learning rates 0.0002, beta1 0.5, label smoothing 0.1; batches of random numbers. Each contender
+runs in its own process, and they take turns, round after round. The table shows medians of the rounds, and
 ratios of these medians.
 
-- ours: one session call, in which both updates share the forgeries.
-- article's schedule: two session calls, each of which makes the forgeries; with oneDNN, TensorFlow's library
+- ours: one session call, in which both updates share the fakes.
+- article's schedule: two session calls, each of which generates the fakes; with oneDNN, TensorFlow's library
   of fast kernels.
 - stock TensorFlow: the same without oneDNN, which TensorFlow leaves off on CPUs without AVX512.
-- PyTorch: the loop of its own DCGAN example, which makes the forgeries once and detaches them for the
-  discriminator. Both memory layouts are tried first, and the faster stays.
-- PyTorch, tuned: beside that no gradients of the discriminator's weights in the generator's step, and Adam as
-  one fused kernel.
+- PyTorch: the loop of its own DCGAN example, which generates the fakes once and detaches them for the
+  discriminator. Both memory layouts are tried first, and the faster one is kept.
+- PyTorch, tuned: the same, but without gradients of the discriminator's weights in the generator's step, and
+  with Adam as one fused kernel.
 
-The share of the matmul rate says how much of the machine is used: the multiplications of our step, counted
-from the layers' shapes, against those that a product of two large square float32 matrices does in the same
-time, with the same threads, in the same rounds. Multiplications with the zeros around an image count.
+The share of the matmul rate tells how much of the machine is used: the multiplications of our step, counted
+from the layers' shapes, compared with those of a product of two large square float32 matrices in the same
+time, with the same threads, in the same rounds. Multiplications by the zeros around an image are included.
 
-`--profile` takes one of our steps apart: time by kind of operation, and speed of each convolution.
+`--profile` breaks down one of our steps: time by kind of operation, and speed of each convolution.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def layer_macs(width: int, size: int, channels: int = 3) -> dict[str, int]:
 
 
 def step_macs(width: int, size: int) -> int:
-    """Multiply-adds of our whole step, for one image (one real, one forged).
+    """Multiply-adds of our whole step, for one real image and one fake.
 
-    The generator runs forward once, and back once: towards its weights, and towards the input of all layers
-    but its first. The discriminator runs forward three times (on the real image, on the forgery, on the
-    forgery again after its update), back twice towards its weights and to the input of all but its first
-    layer, and back once to its input for the generator's sake.
+    The generator runs forward once and backward once: to its weights, and to the inputs of all layers but its
+    first. The discriminator runs forward three times (on the real image, on the fake, and on the fake again
+    after its update), backward twice to its weights and to the inputs of all layers but its first, and
+    backward once to its input, for the generator's gradient.
     """
     macs = layer_macs(width, size)
     D = sum(count for name, count in macs.items() if name.startswith("discriminator"))
@@ -86,7 +86,7 @@ def step_macs(width: int, size: int) -> int:
 
 
 def synthetic_batches(batch: int, size: int, count: int = 4) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Real images (n, s, s, 3) and latents (n, z_dim), both float32 in [-1, 1]."""
+    """Make `count` batches of images (n, s, s, 3) and latents (n, z_dim), both float32 in [-1, 1]."""
     random = np.random.default_rng(0)
     shapes = (batch, size, size, 3), (batch, Z_DIM)
     return [
@@ -101,7 +101,7 @@ def tensorflow_step(
     """Build the training step of a contender in TensorFlow.
 
     Args:
-        name: OURS for one session call on shared forgeries; else the article's two calls.
+        name: OURS for one session call on shared fakes; otherwise the article's two calls.
         width: base_filters of both networks.
         size: of the images.
         batch: images in a step.
@@ -109,7 +109,7 @@ def tensorflow_step(
         inter: operations at a time; 0 for TensorFlow's own choice.
 
     Returns:
-        A function that trains one step (what it is given goes to `Session.run`), and the numbers of
+        A function that trains one step (its arguments are passed to `Session.run`), and the numbers of
         parameters and of operations in the graph.
     """
     from catdcgan.graph import training_graph
@@ -161,7 +161,7 @@ def matmul_step(side: int, intra: int, inter: int) -> Callable[[], object]:
 
 
 def work(name: str, width: int, options: argparse.Namespace) -> None:
-    """In a child process: be the contender of this name."""
+    """In a child process: run the contender of this name."""
     if name.startswith("matmul"):
         serve(matmul_step(int(name.split()[1]), options.intra, options.inter))
     elif name.startswith("PyTorch"):
@@ -189,7 +189,7 @@ def start(name: str, width: int, options: argparse.Namespace) -> Contender:
 
 
 def start_torch(width: int, options: argparse.Namespace) -> dict[str, Contender]:
-    """Start PyTorch's usual loop, in the memory layout that is the faster here, and the tuned one."""
+    """Start PyTorch's usual loop, in the memory layout that is faster on this machine, and the tuned one."""
     if not torch_found():
         return {}
     layouts = {name: start(name, width, options) for name in TORCH_LAYOUTS}
@@ -239,10 +239,10 @@ def compare(width: int, options: argparse.Namespace) -> None:
 
 
 def profile(width: int, options: argparse.Namespace) -> None:
-    """Print where the time of one of our steps goes, operation after operation."""
+    """Print where the time of one of our steps goes, by operation."""
     from catdcgan.tf1 import tf
 
-    # One operation at a time: else those that run side by side would count twice.
+    # One operation at a time: otherwise those that run in parallel would be counted twice.
     step, _ = tensorflow_step(OURS, width, options.size, options.batch, options.intra, inter=1)
     kinds: dict[str, list[float]] = defaultdict(list)
     convolutions: dict[tuple[str, str], list[float]] = defaultdict(list)

@@ -1,9 +1,9 @@
-"""Contenders that take turns: each a process of its own, timed round after round, in the same weather.
+"""Contenders that take turns: each in its own process, timed round after round under the same conditions.
 
 Some settings, such as TensorFlow's oneDNN, are fixed when a library loads, and two libraries in one process
 would share threads and memory. So each contender is a child process that runs the same program with
-``--worker NAME``, says what it knows of itself in a line of JSON, and then answers each number of steps that
-it reads with the seconds they took.
+``--worker NAME``, prints facts about itself as a line of JSON, and then answers each number of steps that it
+reads with the seconds they took.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 TRIES = 3  # of a turn that other programs disturb
-DISTURBED = 0.03  # share of all cores that they may take
+DISTURBED = 0.03  # fraction of all cores that they may take
 
 
 class Contender:
@@ -35,7 +35,7 @@ class Contender:
             environment: variables to set for it.
 
         Raises:
-            SystemExit: the child ended before it was ready; what went wrong stands on stderr.
+            SystemExit: the child ended before it was ready; stderr shows why.
         """
         self._process = psutil.Popen(
             [sys.executable, sys.argv[0], *arguments],
@@ -47,10 +47,10 @@ class Contender:
         self.facts: dict[str, Any] = self._answer()
 
     def run(self, steps: int) -> tuple[float, float]:
-        """Run so many steps.
+        """Run a number of steps.
 
         Returns:
-            The seconds that a step took, and the share of all cores that other programs had meanwhile.
+            The seconds that a step took, and the fraction of all cores that other programs used meanwhile.
         """
         before = _busy_seconds() - self._busy_seconds()
         self._process.stdin.write(f"{steps}\n")
@@ -75,13 +75,13 @@ class Contender:
 
 
 def _busy_seconds() -> float:
-    """How long all cores together have worked since the machine started."""
+    """Seconds that all cores together have been busy since the machine started."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0))
 
 
 def torch_found() -> bool:
-    """Whether PyTorch is there to compare with; where it is not, a line says so."""
+    """Whether PyTorch is installed, to compare with; if not, print a line that says so."""
     found = importlib.util.find_spec("torch") is not None
     if not found:
         print("PyTorch is not installed here, so it is left out: `make bench` installs it.\n")
@@ -89,7 +89,7 @@ def torch_found() -> bool:
 
 
 def serve(step: Callable[[], object], **facts: Any) -> None:
-    """In the child: take two steps to warm up, tell the facts, then run steps as told until stdin ends."""
+    """In the child: run two steps to warm up, print the facts, then run steps on request until stdin ends."""
     step()
     step()
     print(json.dumps(facts), flush=True)
@@ -103,10 +103,10 @@ def serve(step: Callable[[], object], **facts: Any) -> None:
 def take_turns(
     contenders: Mapping[str, Contender], steps: Mapping[str, int], rounds: int
 ) -> dict[str, float]:
-    """Let each contender run its steps, round after round; return the median seconds of one step of each.
+    """Let each contender run its steps, round after round; return the median seconds per step of each.
 
-    A turn that other programs disturb is taken again. If they do not stop, it counts all the same, and a
-    line on stderr says so.
+    A turn that other programs disturb is repeated. If they do not stop, it counts anyway, and a line on
+    stderr says so.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
@@ -122,7 +122,7 @@ def take_turns(
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a Markdown table: the first column to the left, the others, which are numbers, to the right."""
+    """Print a Markdown table: the first column aligned left, the others, which are numbers, right."""
     lines = [[str(cell) for cell in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])

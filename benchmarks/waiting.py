@@ -1,9 +1,9 @@
-"""How long training waits for its data: batches made ahead in a thread, beside batches made between steps.
+"""How long training waits for its data: batches prefetched in a thread, or made between steps.
 
     .venv/bin/python benchmarks/waiting.py
 
-Both ways train for some steps in turn, round after round, on the same drawn cats, with flips. The smaller the
-networks, the larger the share of the data: hence width 8.
+Both variants train for some steps in turn, round after round, on the same painted cats, with flips. The
+smaller the networks, the larger the share of time spent on data: hence width 8.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ WARM_UP = 10  # steps
 
 
 def waits_and_steps(
-    dataset: Dataset, made: Callable[[Iterable[Any]], Iterable[Any]], scale: bool, options: argparse.Namespace
+    dataset: Dataset,
+    supply: Callable[[Iterable[Any]], Iterable[Any]],
+    scale: bool,
+    options: argparse.Namespace,
 ) -> tuple[list[float], list[float]]:
     """Train, and return the seconds of each wait for a batch, and of each step with its wait."""
     training = importlib.import_module("catdcgan.training")
     waits, ends = [], []
 
     def timed(items: Iterable[Any]) -> Iterator[Any]:
-        iterator = iter(made(items))
+        iterator = iter(supply(items))
         while True:
             ends.append(time.perf_counter())
             item = next(iterator, None)
@@ -80,19 +83,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of both ways in turn (default 3)")
     options = parser.parse_args()
     dataset = Dataset.from_array(draw_cats(options.batch * (options.steps + WARM_UP), 128))
-    ways: dict[str, tuple[Callable[[Iterable[Any]], Iterable[Any]], bool]] = {
+    variants: dict[str, tuple[Callable[[Iterable[Any]], Iterable[Any]], bool]] = {
         "made ahead, scaled in the graph": (prefetch, False),
         "made between steps, scaled by numpy": (iter, True),
     }
-    waits: dict[str, list[float]] = {name: [] for name in ways}
-    steps: dict[str, list[float]] = {name: [] for name in ways}
+    waits: dict[str, list[float]] = {name: [] for name in variants}
+    steps: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(options.rounds):
-        for name, (made, scale) in ways.items():
-            more_waits, more_steps = waits_and_steps(dataset, made, scale, options)
+        for name, (supply, scale) in variants.items():
+            more_waits, more_steps = waits_and_steps(dataset, supply, scale, options)
             waits[name] += more_waits
             steps[name] += more_steps
     rows = []
-    for name in ways:
+    for name in variants:
         step, wait = statistics.median(steps[name]), statistics.median(waits[name])
         share = sum(waits[name]) / sum(steps[name])
         rows.append((name, f"{1000 * step:.1f}", f"{1000 * wait:.3f}", f"{share:.2%}"))
