@@ -46,7 +46,7 @@ def waits_and_steps(
                 return
             yield item
 
-    training.made_ahead = timed
+    training.prefetch = timed
     with tempfile.TemporaryDirectory() as folder:
         training.train(
             epoch_count=options.steps,
