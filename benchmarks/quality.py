@@ -83,13 +83,13 @@ def shrink(images: np.ndarray) -> np.ndarray:
 def normalize(vectors: np.ndarray) -> np.ndarray:
     """Scale each vector (n, d) to mean 0 and standard deviation 1; a constant vector becomes 0."""
     centred = vectors - vectors.mean(1, keepdims=True)
-    return centred / np.maximum(centred.std(1, keepdims=True), 1e-6)
+    return np.asarray(centred / np.maximum(centred.std(1, keepdims=True), 1e-6))
 
 
 def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Root mean square difference between each of (n, d) and each of (m, d) vectors: (n, m)."""
     squares = (one**2).mean(1)[:, None] + (other**2).mean(1) - one @ other.T * (2 / one.shape[1])
-    return np.sqrt(np.maximum(squares, 0))
+    return np.asarray(np.sqrt(np.maximum(squares, 0)))
 
 
 def variety(images: np.ndarray) -> float:
@@ -142,7 +142,7 @@ def blur(images: np.ndarray) -> np.ndarray:
     size = images.shape[1]
     for axis in (1, 2):
         lines = np.pad(images.swapaxes(0, axis), ((2, 2), (0, 0), (0, 0), (0, 0)), "reflect")
-        weights = np.float32((1, 4, 6, 4, 1)) / 16
+        weights = np.array((1, 4, 6, 4, 1), np.float32) / 16
         smooth = sum(weight * lines[start : start + size] for start, weight in enumerate(weights))
         images = np.asarray(smooth).swapaxes(0, axis)
     return images
@@ -168,7 +168,7 @@ def patches(images: np.ndarray) -> np.ndarray:
     taken = images[np.arange(count)[:, None, None, None], row + across[:, None], column + across]
     taken = taken.reshape(-1, 7, 7, channels)
     taken = (taken - taken.mean((0, 1, 2))) / (taken.std((0, 1, 2)) + 1e-9)
-    return taken.reshape(len(taken), -1)
+    return np.asarray(taken.reshape(len(taken), -1))
 
 
 def sliced_wasserstein(one: np.ndarray, other: np.ndarray, directions: int = 256) -> float:
@@ -203,7 +203,7 @@ def find_neighbours(images: np.ndarray, photos: np.ndarray, count: int) -> Neigh
 
 def copy_ratio(near: Neighbours) -> np.ndarray:
     """The distance to the nearest photo, divided by the mean distance to all that were found: (n,)."""
-    return near.distance[:, 0] / near.distance.mean(1)
+    return np.asarray(near.distance[:, 0] / near.distance.mean(1))
 
 
 def neighbour_sheet(images: np.ndarray, photos: np.ndarray, near: Neighbours) -> Image.Image:

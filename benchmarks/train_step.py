@@ -32,12 +32,13 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from turns import Contender, print_table, serve, take_turns, torch_found
 
 Z_DIM = 100
-STEP_OPTIONS = {"beta1": 0.5, "alpha": 0.2, "smooth": 0.1}
+STEP_OPTIONS: dict[str, Any] = {"beta1": 0.5, "alpha": 0.2, "smooth": 0.1}
 LEARNING_RATE = 2e-4
 MATMUL_SIDES = (1024, 2048, 4096)
 
@@ -121,7 +122,7 @@ def tensorflow_step(
     with tf.Graph().as_default() as graph:
         if name == OURS:
             net = training_graph(Settings(image_size=size, z_dim=Z_DIM, base_filters=width, **STEP_OPTIONS))
-            placeholders = [net.input_real, net.input_z, net.lr_G, net.lr_D]
+            placeholders = net.input_real, net.input_z, net.lr_G, net.lr_D
             calls = [[net.metrics, net.step]]
         else:
             real, z, lr_G, lr_D = placeholders = model_inputs(shape, Z_DIM)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 from turns import print_table
 
@@ -46,8 +47,7 @@ def waits_and_steps(
                 return
             yield item
 
-    training.prefetch = timed
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.object(training, "prefetch", timed):
         training.train(
             epoch_count=options.steps,
             batch_size=options.batch,

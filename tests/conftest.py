@@ -12,6 +12,13 @@ from catdcgan import Dataset, draw_cats
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is slow, too, if a fixture trains for it."""
+    for item in items:
+        if {"run", "trained"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def cats() -> np.ndarray:
     """Forty drawn cats, uint8 (40, 32, 32, 3)."""
@@ -47,8 +54,19 @@ def run(cats: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_faces() -> Path:
-    """The folder of real cat faces; the test is skipped where it is not."""
-    folder = SHARED / "cats_128"
+    """Real cat faces of 128 pixels."""
+    return shared("cats_128")
+
+
+@pytest.fixture(scope="session")
+def annotated_photos() -> Path:
+    """Photos of the CAT dataset with their annotations."""
+    return shared("cat_annotated")
+
+
+def shared(name: str) -> Path:
+    """A folder of real photos; the test is skipped where it is not."""
+    folder = SHARED / name
     if not folder.is_dir():
         pytest.skip(f"no real photos: {folder} is not on this machine")
     return folder

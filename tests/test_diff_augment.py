@@ -28,7 +28,7 @@ def augment(
             assert outputs is not None
         graph.finalize()
         with tf.Session() as sess:
-            return sess.run(outputs, {inputs: images, seeds: seed})
+            return np.asarray(sess.run(outputs, {inputs: images, seeds: seed}))
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -60,7 +60,7 @@ def colors_of(images: np.ndarray, changed: np.ndarray) -> np.ndarray:
     """Read (brightness, saturation, contrast) of each image, (n, 3), off what its colours have become."""
 
     def spread(values: np.ndarray, around: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
-        return ((values - around) ** 2).mean(axis) ** 0.5
+        return np.asarray(((values - around) ** 2).mean(axis) ** 0.5)
 
     (gray, mean), (new_gray, new_mean) = (
         (batch.mean(3, keepdims=True), batch.mean((1, 2, 3), keepdims=True)) for batch in (images, changed)

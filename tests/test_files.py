@@ -10,12 +10,9 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from pictures import files
 
 from catdcgan.files import PARTIAL, atomic_write, remove_partial
-
-
-def everything_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
 @pytest.mark.parametrize("before", [None, "old"])
@@ -27,7 +24,7 @@ def test_file_is_at_its_place_only_once_it_is_whole(before: str | None, tmp_path
         partial.write_text("new")
         assert (target.read_text() if target.exists() else None) == before
     assert target.read_text() == "new"
-    assert everything_in(tmp_path) == ["cat.txt"]
+    assert list(files(tmp_path)) == ["cat.txt"]
 
 
 def test_temporary_name_is_beside_the_place_tells_the_format_and_is_known_for_partial(tmp_path: Path) -> None:
@@ -45,7 +42,7 @@ def test_folders_are_made_and_a_name_without_a_folder_is_written_here(
     for path in (tmp_path / "a" / "b" / "cat.txt", "cat.txt"):
         with atomic_write(path) as partial:
             partial.touch()
-    assert everything_in(tmp_path) == ["a", "a/b", "a/b/cat.txt", "cat.txt"]
+    assert list(files(tmp_path)) == ["a", "a/b", "a/b/cat.txt", "cat.txt"]
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
@@ -65,14 +62,14 @@ def test_whatever_goes_wrong_the_old_file_stays_and_no_partial_one(
         write_half()
     assert caught.value is error
     assert (tmp_path / "cat.txt").read_text() == "old"
-    assert everything_in(tmp_path) == ["cat.txt"]
+    assert list(files(tmp_path)) == ["cat.txt"]
 
 
 def test_rename_that_fails_is_an_error_and_leaves_no_partial_file(tmp_path: Path) -> None:
     (tmp_path / "cat.txt" / "folder").mkdir(parents=True)
     with pytest.raises(OSError, match=r"cat\.txt"), atomic_write(tmp_path / "cat.txt") as partial:
         partial.write_text("new")
-    assert everything_in(tmp_path) == ["cat.txt", "cat.txt/folder"]
+    assert list(files(tmp_path)) == ["cat.txt", "cat.txt/folder"]
 
 
 def test_error_is_not_hidden_by_one_of_the_cleaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +86,7 @@ def test_two_who_write_the_same_file_at_once_each_write_a_whole_one(tmp_path: Pa
         second.write_text("second")
         assert (first.read_text(), second.read_text()) == ("first", "second")
     assert target.read_text() == "first"  # the second was entered last, so renamed before it
-    assert everything_in(tmp_path) == ["cat.txt"]
+    assert list(files(tmp_path)) == ["cat.txt"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions as of POSIX")
@@ -112,13 +109,13 @@ with atomic_write({str(tmp_path / "cat.png")!r}) as partial:
     os._exit(9)
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 9
-    assert len(everything_in(tmp_path)) == 1
+    assert len(files(tmp_path)) == 1
     others = ["cat.png", f"cat{PARTIAL}1.png", ".hidden", f"folder/{PARTIAL}deeper"]
     for name in [*others, f"{PARTIAL}folder/in/file"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     remove_partial(tmp_path)
-    assert everything_in(tmp_path) == sorted([*others, "folder"])
+    assert list(files(tmp_path)) == sorted([*others, "folder"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links take rights on Windows")
@@ -128,4 +125,4 @@ def test_link_under_a_partial_name_is_removed_and_not_what_it_leads_to(tmp_path:
     (tmp_path / f"{PARTIAL}1").symlink_to("folder")
     (tmp_path / f"{PARTIAL}2").symlink_to("nowhere")
     remove_partial(tmp_path)
-    assert everything_in(tmp_path) == ["folder", "folder/cat.txt"]
+    assert list(files(tmp_path)) == ["folder", "folder/cat.txt"]

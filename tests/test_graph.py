@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -12,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from tiny_runs import train_tiny
+from tiny_runs import AVERAGE, Values, author_variables, train_tiny
 
 from catdcgan import draw_cats
 from catdcgan.data.dataset import scale_pixels
 from catdcgan.diff_augment import augment_images
 from catdcgan.errors import InputError
-from catdcgan.graph import TrainingGraph, training_graph
+from catdcgan.graph import COUNTERS, TrainingGraph, training_graph
 from catdcgan.model import model_inputs, model_loss, model_optimizers
 from catdcgan.run.checkpoint import set_variables
 from catdcgan.sampling import sampling_output
@@ -27,13 +26,9 @@ from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.bfloat16 import check_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
 
-AVERAGE = "/ExponentialMovingAverage"
-COUNTERS = {"global_step", "epoch", "epoch_step"}
 STEPS = 20
 DECAY = 0.5  # an average begins with a smaller one, (1 + step) / (10 + step), and reaches this at step 8
 RATES = (4e-4, 2e-4)  # of G and D: not the same, so that they cannot be mixed up unnoticed
-
-Values = dict[str, np.ndarray]
 
 
 class Record(NamedTuple):
@@ -142,12 +137,11 @@ def test_every_step_is_counted_and_nothing_else_is(shared: Record) -> None:
 
 
 def test_the_graph_holds_the_articles_variables_and_three_counters(shared: Record, article: Record) -> None:
-    assert set(shared.values[0]) == set(article.values[0]) | COUNTERS
+    assert set(shared.values[0]) == set(article.values[0]) | {*COUNTERS}
 
 
 def test_at_full_width_the_variables_are_those_of_the_authors_checkpoint_and_three_counters() -> None:
-    table = Path(__file__).with_name("author_checkpoint_variables.tsv").read_text("utf-8").splitlines()
-    expected = [tuple(row.values()) for row in csv.DictReader(table, delimiter="\t")]
+    expected = author_variables()
     assert len(expected) == 148
     graph = tiny(image_size=128, z_dim=100, base_filters=64).step.graph
     assert sorted(expected + [(name, "[]", "int64") for name in COUNTERS]) == sorted(
@@ -298,7 +292,7 @@ def rounding(unit: float, plain: tuple[TrainingGraph, Still], initial: Values) -
             signs = random.choice([-1, 1], initial[name].shape)
             moved[name] = initial[name] * (1 + unit * signs).astype(np.float32)
         found.append(apart(stand_still(plain[0], moved), plain[1]))
-    return np.max(found, axis=0)
+    return np.asarray(np.max(found, axis=0))
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,14 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from pictures import files
 
 import catdcgan
 from catdcgan import __version__, random_latents, sample
@@ -196,7 +199,7 @@ def test_the_articles_functions_are_public() -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Generator'"):
-        _ = catdcgan.Generator
+        exec("catdcgan.Generator", {"catdcgan": catdcgan})
     with pytest.raises(ImportError, match="cannot import name 'Generator'"):
         exec("from catdcgan import Generator", {})
 
@@ -207,22 +210,55 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 @pytest.mark.tutorial_bug(24)
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_only_what_is_installed_with_the_package_is_imported(source: Path) -> None:
-    imported = set()
+    imported: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
-            imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    top = {str(name).split(".")[0] for name in imported}
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    top = {name.split(".")[0] for name in imported}
     # setuptools still brings a distutils along, and Python 3.10 and 3.11 list it, so name it.
     assert not top & {"scipy", "distutils", "imp", "helper", "utils"}
-    assert not [
-        name for name in imported if re.search(r"tensorflow\.contrib|scipy\.misc|tf_keras", str(name))
-    ]
+    assert not [name for name in imported if re.search(r"tensorflow\.contrib|scipy\.misc|tf_keras", name)]
     dependencies = {"catdcgan", "tensorflow", "numpy", "PIL", "matplotlib", "tqdm", "filelock"}
     in_a_notebook = {"IPython"}  # imported when a Jupyter kernel runs, which brings it
     assert top <= set(sys.stdlib_module_names) | dependencies | in_a_notebook
+
+
+# Imports all modules, and tells their names and where the package lies.
+IMPORT_ALL = """
+import catdcgan, importlib, json, pkgutil
+names = [module.name for module in pkgutil.walk_packages(catdcgan.__path__, "catdcgan.")]
+for name in names:
+    importlib.import_module(name)
+print(json.dumps([*catdcgan.__path__, *names]))
+"""
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_all_of_the_package_and_works_away_from_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    # A copy: building writes beside the sources, and what an older build has left there gets into the wheel.
+    shutil.copytree(
+        REPOSITORY / "catdcgan", source / "catdcgan", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*build, "--wheel-dir", str(tmp_path), str(source)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    assert files(installed / "catdcgan") == files(source / "catdcgan")
+    assert {"__init__.pyi", "data/cat_dataset_outliers.txt"} <= files(installed / "catdcgan").keys()
+    monkeypatch.chdir(tmp_path)
+    place, *names = json.loads(run_program(IMPORT_ALL, PYTHONPATH=str(installed)).stdout)
+    assert place == str(installed / "catdcgan")
+    modules = [file.relative_to(REPOSITORY).with_suffix("") for file in SOURCES if file.stem != "__init__"]
+    assert {".".join(module.parts) for module in modules} <= {*names}
 
 
 # What a module may import of the package, from the bottom up: the command line is at the end.

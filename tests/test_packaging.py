@@ -51,10 +51,14 @@ def pins(environment: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
+def this_machine() -> dict[str, str]:
+    return {name: str(value) for name, value in default_environment().items()}
+
+
 def machine(python: str, system: str) -> dict[str, str]:
     platform_system, os_name = SYSTEMS[system]
     return {
-        **default_environment(),
+        **this_machine(),
         "python_version": python,
         "python_full_version": f"{python}.9",
         "sys_platform": system,
@@ -75,9 +79,10 @@ def test_every_requirement_has_one_pin_within_its_range(python: str, system: str
 
 
 def test_no_dependency_of_a_dependency_is_left_unpinned() -> None:
-    environment = dict(default_environment())
+    environment = this_machine()
     pinned = pins(environment)
-    seen, queue = set(), [(requirement, "") for requirement in direct_requirements()]
+    seen: set[tuple[str, str]] = set()
+    queue = [(requirement, "") for requirement in direct_requirements()]
     while queue:
         requirement, extra = queue.pop()
         name = canonicalize_name(requirement.name)

@@ -31,7 +31,7 @@ def photos() -> np.ndarray:
 
 
 def add(images: np.ndarray, change: np.ndarray) -> np.ndarray:
-    return np.clip(images + change, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(images + change, 0, 255), np.uint8)
 
 
 def test_variety_is_the_mean_distance_of_two_pictures_in_gray_levels(quality: ModuleType) -> None:
@@ -56,7 +56,8 @@ def test_smooth_pictures_have_no_grid_pattern_and_planted_ones_are_told_apart_by
 ) -> None:
     random = np.random.default_rng(0)
     small = random.integers(60, 200, (200, 6, 6, 3), np.uint8)
-    smooth = [np.asarray(Image.fromarray(image).resize((size, size), Image.BICUBIC)) for image in small]
+    bicubic = Image.Resampling.BICUBIC
+    smooth = [np.asarray(Image.fromarray(image).resize((size, size), bicubic)) for image in small]
     images = add(np.array(smooth), random.normal(0, 8, (200, size, size, 3)))
     assert np.allclose(quality.grid_pattern(images), 1, atol=0.25)
     row, column = np.indices((size, size))
@@ -128,19 +129,19 @@ def test_copies_are_told_from_new_pictures(photos: np.ndarray, quality: ModuleTy
     noise = np.random.default_rng(0).normal(0, 5, (30, 64, 64, 3))
 
     def ratios(images: np.ndarray) -> np.ndarray:
-        return quality.copy_ratio(quality.find_neighbours(images, photos[:100], 50))
+        return np.asarray(quality.copy_ratio(quality.find_neighbours(images, photos[:100], 50)))
 
     assert (ratios(add(photos[:30], noise)) < quality.COPY).all()
     assert (ratios(photos[100:]) > quality.COPY).mean() > 0.8
 
 
 @pytest.fixture
-def opencv() -> ModuleType:
+def opencv() -> object:
     return pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e '.[benchmark]'")
 
 
 @pytest.fixture
-def drawn(opencv: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def drawn(opencv: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A folder of 70 drawn cats, for what looks at them with OpenCV."""
     assert catdcgan(["draw", "--count=70", "--size=32", f"--out={tmp_path / 'cats'}"]) == 0
     capsys.readouterr()

@@ -6,17 +6,18 @@ import importlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_runs import train_tiny
+from tiny_runs import build_generator, save_generator, train_tiny
 
-from catdcgan import generator, image_grid, interpolate, random_latents, sample, show_generator_output
+from catdcgan import image_grid, random_latents, sample, show_generator_output
 from catdcgan.images import to_pixels
-from catdcgan.latents import round_walk
 from catdcgan.run import checkpoint
+from catdcgan.run.checkpoint import Architecture
+from catdcgan.run.checkpoint_files import ENDINGS
 from catdcgan.sampling import BATCH_SIZE, sample_one_by_one, sampling_output
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
@@ -31,7 +32,7 @@ class Session(NamedTuple):
     input_z: tf.Tensor
     channels: int
 
-    def show(self, path: Path, count: int = 5, save: bool = False, **options: object) -> Image.Image:
+    def show(self, path: Path, count: int = 5, save: bool = False, **options: Any) -> Image.Image:
         mode = "RGB" if self.channels == 3 else "L"
         options = {"show": False, **options}
         return show_generator_output(
@@ -44,10 +45,9 @@ class Session(NamedTuple):
 
 def open_session(channels: int) -> Iterator[Session]:
     with tf.Graph().as_default():
-        tf.set_random_seed(0)
-        input_z = tf.placeholder(tf.float32, (None, Z_DIM), name="input_z")
-        generator(input_z, channels, base_filters=4, image_size=32)
-        kernels = [variable for variable in tf.trainable_variables() if variable.op.name.endswith("kernel")]
+        made = build_generator(Architecture(Z_DIM, 4, 32, channels))
+        input_z = tf.get_default_graph().get_tensor_by_name("input_z:0")
+        kernels = [variable for variable in made if variable.op.name.endswith("kernel")]
         with tf.Session() as sess:
             sess.run(tf.global_variables_initializer())
             # A new generator, like one of a few steps, draws flat gray: larger kernels give it contrast.
@@ -67,102 +67,13 @@ def gray() -> Iterator[Session]:
     yield from open_session(1)
 
 
-def save_generator(session: Session, path: Path) -> Path:
-    checkpoint.save(session.sess, tf.train.Saver(tf.global_variables("generator")), path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the generator in `colour`."""
     path = tmp_path_factory.mktemp("model") / "model.ckpt"
     for session in open_session(3):
-        save_generator(session, path)
+        save_generator(session.sess, path)
     return path
-
-
-# --- latents -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.tutorial_bug(26)
-def test_same_seed_gives_the_same_latents_and_another_seed_others() -> None:
-    assert np.array_equal(random_latents(5, 100, seed=3), random_latents(5, 100, seed=3))
-    assert not np.array_equal(random_latents(5, 100, seed=3), random_latents(5, 100, seed=4))
-
-
-def test_latents_are_uniform_from_minus_one_to_one() -> None:
-    z = random_latents(500, 100)
-    assert z.shape == (500, 100)
-    assert z.dtype == np.float32
-    assert -1 <= z.min() < -0.99
-    assert 0.99 < z.max() <= 1
-    assert abs(z.mean()) < 0.02
-    assert z.std() == pytest.approx(1 / np.sqrt(3), abs=0.01)
-
-
-def test_more_latents_of_a_seed_begin_with_the_fewer() -> None:
-    assert np.array_equal(random_latents(64, 100)[:9], random_latents(9, 100))
-
-
-@pytest.mark.parametrize("count", [2, 3, 10])
-def test_walk_between_two_latents_is_even_and_includes_both_ends(count: int) -> None:
-    start, end = random_latents(2, 100)
-    walk = interpolate(start, end, count)
-    assert walk.shape == (count, 100)
-    assert walk.dtype == np.float32
-    assert np.array_equal(walk[0], start)
-    assert np.array_equal(walk[-1], end)
-    assert np.allclose(np.diff(walk, axis=0), (end - start) / (count - 1), atol=1e-6)
-
-
-@pytest.mark.parametrize("distribution", ["uniform", "normal"])
-def test_truncated_latents_are_nearer_to_zero_and_those_of_the_same_cats(distribution: str) -> None:
-    whole = random_latents(50, 100, 3, distribution)
-    outer = whole
-    for bound in (1, 0.5, 0.1):
-        inner = random_latents(50, 100, 3, distribution, truncate=bound)
-        assert inner.dtype == np.float32
-        assert np.abs(inner).max() <= np.float32(bound)
-        assert np.abs(inner).max() > 0.99 * bound
-        assert np.array_equal(np.argsort(inner, axis=None), np.argsort(whole, axis=None))
-        assert (np.abs(inner) <= np.abs(outer)).all()
-        assert np.array_equal(random_latents(9, 100, 3, distribution, bound), inner[:9])
-        outer = inner
-    loose = random_latents(50, 100, 3, distribution, truncate=1 if distribution == "uniform" else 30)
-    assert np.allclose(loose, whole, atol=1e-6)
-
-
-@pytest.mark.parametrize("bound", [0.3, 1, 2.5])
-def test_truncated_normal_latents_are_distributed_as_if_the_outer_were_drawn_again(bound: float) -> None:
-    drawn = random_latents(2000, 100, 1, "normal")
-    kept = np.sort(drawn[np.abs(drawn) <= bound])
-    squeezed = np.sort(random_latents(2000, 100, 2, "normal", truncate=bound), axis=None)
-    shares = np.linspace(0, 1, 21)
-    assert np.allclose(np.quantile(kept, shares), np.quantile(squeezed, shares), atol=0.02 * bound)
-
-
-@pytest.mark.parametrize(
-    ("distribution", "bound"),
-    [("uniform", 0), ("uniform", -0.5), ("uniform", 1.01), ("normal", 0), ("normal", float("nan"))],
-)
-def test_bound_that_truncates_no_latents_is_refused(distribution: str, bound: float) -> None:
-    with pytest.raises(ValueError, match=rf"{distribution} latents are truncated above 0.* not {bound}"):
-        random_latents(2, 8, 0, distribution, bound)
-
-
-@pytest.mark.parametrize(("stops", "count"), [(2, 1), (2, 5), (3, 4)])
-def test_walk_visits_each_latent_in_turn_at_an_even_pace_and_ends_before_it_began(
-    stops: int, count: int
-) -> None:
-    z = random_latents(stops, 100)
-    walk = round_walk(z, count)
-    assert walk.shape == (stops * count, 100)
-    assert walk.dtype == np.float32
-    assert np.array_equal(walk[::count], z)
-    closed = np.concatenate([walk, walk[:1]])
-    for stop, end in enumerate([*z[1:], z[0]]):
-        steps = np.diff(closed[stop * count : (stop + 1) * count + 1], axis=0)
-        assert np.allclose(steps, (end - z[stop]) / count, atol=1e-6)
 
 
 # --- from a checkpoint -------------------------------------------------------------------------------------
@@ -173,7 +84,7 @@ def test_finished_run_is_sampled_with_no_word_on_its_settings(run: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", [".", "models", *(f"models/model.ckpt{ending}" for ending in (*checkpoint.ENDINGS, ".meta"))]
+    "name", [".", "models", *(f"models/model.ckpt{ending}" for ending in (*ENDINGS, ".meta"))]
 )
 def test_checkpoint_may_be_named_by_its_files_or_by_the_folder_of_its_run(name: str, run: Path) -> None:
     path, z = run / "models" / "model.ckpt", random_latents(1, 100)
@@ -272,7 +183,7 @@ def test_user_has_his_own_graph_and_session_between_two_images(model: Path) -> N
 
 @pytest.mark.tutorial_bug(14)
 def test_grayscale_works_from_the_checkpoint_to_the_file(gray: Session, tmp_path: Path) -> None:
-    path = save_generator(gray, tmp_path / "model.ckpt")
+    path = save_generator(gray.sess, tmp_path / "model.ckpt")
     pictures = sample(path, random_latents(5, Z_DIM, seed=0))
     assert pictures.shape == (5, 32, 32, 1)
     assert pictures.std() > 5
@@ -412,21 +323,3 @@ def test_grid_is_shown_only_if_asked_for(
     monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "show_image", shown.append)
     grid = colour.show(tmp_path / "-", show=show)
     assert shown == ([grid] if show else [])
-
-
-def test_latents_are_uniform_or_normal_and_no_other_law_is_known() -> None:
-    normal = random_latents(400, 100, seed=1, distribution="normal")
-    assert normal.dtype == np.float32
-    assert np.array_equal(normal, random_latents(400, 100, seed=1, distribution="normal"))
-    assert abs(normal.mean()) < 0.02
-    assert abs(normal.std() - 1) < 0.02
-    assert np.abs(normal).max() > 3
-    with pytest.raises(ValueError, match='latents are "uniform" or "normal", not "cauchy"'):
-        random_latents(1, 2, distribution="cauchy")
-
-
-def test_latents_from_a_generator_go_on_where_it_stands() -> None:
-    generator = np.random.default_rng(3)
-    first, second = random_latents(2, 5, generator), random_latents(2, 5, generator)
-    assert np.array_equal(first, random_latents(2, 5, seed=3))
-    assert not np.array_equal(first, second)

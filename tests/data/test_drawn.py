@@ -27,7 +27,7 @@ def brightness_around(picture: Image.Image, point: tuple[float, float], radius: 
 def test_same_seed_draws_the_same_bits_and_a_smaller_set_is_a_prefix_of_a_larger_one() -> None:
     cats = draw_cats(9, SIZE, seed=3)
     assert np.array_equal(draw_cats(6, SIZE, seed=3), cats[:6])
-    assert np.array_equal(draw_cat(np.random.default_rng((3, 2)), SIZE), cats[2])
+    assert np.array_equal(np.asarray(draw_cat(np.random.default_rng((3, 2)), SIZE)), cats[2])
 
 
 def test_another_seed_draws_other_cats() -> None:
@@ -45,14 +45,14 @@ def test_progress_bar_shows_and_changes_no_cat(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("size", [16, 32, 64, 128, 130])
 def test_cats_have_the_asked_shape_and_use_the_whole_range_of_gray(size: int) -> None:
     cats = draw_cats(3, size)
-    assert (cats.shape, cats.dtype) == ((3, size, size, 3), np.uint8)
+    assert (cats.shape, cats.dtype.name) == ((3, size, size, 3), "uint8")
     assert cats.min() < 40
     assert cats.max() > 220
 
 
 def test_gray_cats_have_one_channel_and_are_the_colour_ones_in_gray() -> None:
     gray = draw_cats(2, SIZE, mode="L")
-    assert (gray.shape, gray.dtype) == ((2, SIZE, SIZE, 1), np.uint8)
+    assert (gray.shape, gray.dtype.name) == ((2, SIZE, SIZE, 1), "uint8")
     in_colour = Image.fromarray(draw_cats(2, SIZE)[1])
     assert np.array_equal(gray[1, :, :, 0], np.asarray(in_colour.convert("L")))
 

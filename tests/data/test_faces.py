@@ -42,7 +42,7 @@ def changed_face(landmark: int, x: float, y: float) -> np.ndarray:
 def turned(points: np.ndarray, degrees: float, about: tuple[float, float] = (0, 0)) -> np.ndarray:
     """Points (n, 2) turned clockwise, as seen with y down."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return (points - about) @ np.array([[cos, sin], [-sin, cos]]) + about
+    return np.asarray((points - about) @ np.array([[cos, sin], [-sin, cos]]) + about)
 
 
 def annotated_photo(
@@ -79,7 +79,7 @@ def check_eyes(face: Image.Image) -> None:
 # --- annotations -------------------------------------------------------------------------------------------
 def test_annotation_is_nine_points_in_the_files_order() -> None:
     points = read_annotation("9 175 160 239 162 199 199 149 121 137 78 -36 +2.5 281 101 312 96 296 133\r\n")
-    assert (points.shape, points.dtype) == ((9, 2), np.float64)
+    assert (points.shape, points.dtype.name) == ((9, 2), "float64")
     assert points[[0, 5]].tolist() == [[175, 160], [-36, 2.5]]
     assert points[LANDMARKS.index("mouth")].tolist() == [199, 199]
     assert points[LANDMARKS.index("right ear base")].tolist() == [296, 133]

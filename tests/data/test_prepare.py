@@ -33,7 +33,6 @@ from catdcgan.data.prepare import prepare_photos
 from catdcgan.data.sources import Report
 from catdcgan.errors import PrepareError
 
-ANNOTATED = Path(__file__).parents[2] / "shared" / "data" / "cat_annotated"
 EYES = "9 80 100 120 100"
 CAT = f"{EYES} 100 130 50 90 55 50 70 70 130 70 145 50 150 90 "  # a face of 100 pixels
 SIZE = 64
@@ -48,7 +47,7 @@ def photo(size: tuple[int, int] = (200, 180), file_format: str = "JPEG", seed: i
 
 def encoded(image: Image.Image, file_format: str, **options: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, file_format, **options)  # type: ignore[arg-type]
+    image.save(file, file_format, **options)
     return file.getvalue()
 
 
@@ -560,9 +559,8 @@ def test_killed_run_leaves_whole_pictures_and_the_next_goes_on(number: int, stat
     assert len(report.written) == 100 - len(made)
 
 
-@pytest.mark.skipif(not ANNOTATED.is_dir(), reason=f"no real photos: {ANNOTATED} is not on this machine")
-def test_real_photos_of_the_cat_dataset(tmp_path: Path) -> None:
-    report = run(ANNOTATED, tmp_path, size=128)
+def test_real_photos_of_the_cat_dataset(annotated_photos: Path, tmp_path: Path) -> None:
+    report = run(annotated_photos, tmp_path, size=128)
     assert report.summary() == "40 photos: 26 written, 11 too small, 3 outliers"
-    report = run(ANNOTATED, tmp_path / "2", size=128, keep_outliers=True)
+    report = run(annotated_photos, tmp_path / "2", size=128, keep_outliers=True)
     assert list(report.wrong_annotation) == ["00000003_015.jpg"]

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from pictures import files
+from tiny_runs import Values, author_variables, build_generator, save_generator
 
 from catdcgan import (
     CheckpointError,
-    generator,
     model_inputs,
     model_loss,
     model_optimizers,
@@ -28,11 +29,11 @@ from catdcgan.run.checkpoint import Architecture, architecture, restore, restore
 from catdcgan.run.checkpoint_files import ENDINGS, NAME, NEW, latest, numbered, remove_old, tidy
 from catdcgan.tf1 import tf
 
-Saved = tuple[Path, dict[str, np.ndarray]]  # a checkpoint, and the values in it by name
+Saved = tuple[Path, Values]  # a checkpoint, and the values in it by name
 SMALL = Architecture(z_dim=6, base_filters=4, image_size=32, channels=3)
 
 
-def write(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:
+def write(path: Path, tensors: Mapping[str, np.ndarray | np.float32]) -> Path:
     """Write a checkpoint of any tensors, without a graph."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names = list(tensors)
@@ -45,33 +46,20 @@ def write(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     return path
 
 
-def build_generator(made: Architecture, seed: int = 0) -> list[tf.Variable]:
-    """A generator in the default graph."""
-    tf.set_random_seed(seed)
-    z = tf.placeholder(tf.float32, (None, made.z_dim), name="input_z")
-    generator(z, made.channels, base_filters=made.base_filters, image_size=made.image_size)
-    return tf.global_variables("generator")
-
-
-def save_generator(path: Path, made: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
-    """Save a new generator, as training does, and return the values of its variables by name."""
-    with tf.Graph().as_default():
-        variables = build_generator(made, seed)
-        with tf.Session() as sess:
-            sess.run(tf.global_variables_initializer())
-            checkpoint.save(sess, tf.train.Saver(variables), path)
-            return dict(zip([variable.op.name for variable in variables], sess.run(variables), strict=True))
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
+def write_generator(path: Path, made: Architecture, seed: int = 0) -> Values:
+    """Save a new generator, and return the values of its variables by name."""
+    with tf.Graph().as_default(), tf.Session() as sess:
+        named = {variable.op.name: variable for variable in build_generator(made, seed)}
+        sess.run(tf.global_variables_initializer())
+        save_generator(sess, path)
+        return dict(sess.run(named))
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """A small generator's checkpoint and what is in it. Not to be changed: see `copied`."""
     path = tmp_path_factory.mktemp("saved") / NAME
-    return path, save_generator(path, SMALL)
+    return path, write_generator(path, SMALL)
 
 
 @pytest.fixture
@@ -88,7 +76,7 @@ PATTERNS = ["run [v2]", "[!a]", "a{b,c}", *(["back\\slash", "*", "what?"] if os.
 
 @pytest.mark.parametrize("folder", PATTERNS)
 def test_a_folder_named_like_a_pattern_is_saved_to_and_read_from(folder: str, tmp_path: Path) -> None:
-    values = save_generator(tmp_path / folder / NAME, SMALL)
+    values = write_generator(tmp_path / folder / NAME, SMALL)
     assert read_architecture(tmp_path / folder / NAME) == SMALL
     with tf.Graph().as_default(), tf.Session() as sess:
         variables = build_generator(SMALL)
@@ -109,7 +97,7 @@ def test_a_folder_named_like_a_pattern_is_saved_to_and_read_from(folder: str, tm
     ],
 )
 def test_settings_are_told_by_the_checkpoint_alone(made: Architecture, tmp_path: Path) -> None:
-    save_generator(tmp_path / NAME, made)
+    write_generator(tmp_path / NAME, made)
     assert read_architecture(tmp_path / NAME) == made
     assert read_architecture(str(tmp_path / NAME)) == made
     pictures = sample(tmp_path / NAME, random_latents(2, made.z_dim))
@@ -185,19 +173,12 @@ def test_substitute_that_is_not_there_either_is_an_error(tmp_path: Path) -> None
 # --- the checkpoint that the article's author published, at full width ------------------------------------
 
 
-def author_variables() -> dict[str, list[int]]:
-    """Name and shape of the 148 tensors in the author's checkpoint."""
-    lines = (Path(__file__).parent / "author_checkpoint_variables.tsv").read_text().splitlines()[1:]
-    rows = [line.split("\t") for line in lines]
-    assert {dtype for _, _, dtype in rows} == {"float32"}
-    return {name: json.loads(shape) for name, shape, _ in rows}
-
-
 def author_values() -> dict[str, np.ndarray]:
     """Values for his variables that no two of them share, and such that the generator draws something."""
     noise = np.random.default_rng(0).normal(0, 0.03, 1_000_003).astype(np.float32)
     values = {}
-    for number, (name, shape) in enumerate(author_variables().items()):
+    for number, (name, sides, _) in enumerate(author_variables()):
+        shape = json.loads(sides)
         if name.endswith("kernel"):
             values[name] = np.resize(noise, shape) + np.float32(number * 1e-6)
         elif name.endswith(("gamma", "moving_variance")):
@@ -396,24 +377,24 @@ def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(
     assert numbered(copied.parent) == [Path(f"{copied}-3")]
 
     Path(f"{copied}-3.index").write_bytes(b"")
-    left = files_in(copied.parent)
+    left = files(copied.parent)
     with pytest.raises(CheckpointError, match=f"{NAME}-3 is damaged"):
         restore_newest(target.sess, copied.parent, target.variables)
-    assert files_in(copied.parent) == left, "nothing is set aside if there is none to use instead"
+    assert files(copied.parent) == left, "nothing is set aside if there is none to use instead"
 
 
 @pytest.mark.parametrize("half", [[], ENDINGS[:1], ENDINGS[1:]])
 def test_half_of_a_replacement_goes_and_the_checkpoint_stays(
     half: list[str], copied: Path, target: Target
 ) -> None:
-    before = files_in(copied.parent)
+    before = files(copied.parent)
     (copied.parent / f"{NEW}{NAME}").mkdir()
     for ending in half:
         shutil.copy(f"{copied}{ending}", copied.parent / f"{NEW}{NAME}")
     restore(target.sess, copied, target.variables)
     with pytest.warns(UserWarning, match="holds no whole checkpoint: it is removed"):
         tidy(copied.parent)
-    assert files_in(copied.parent) == before
+    assert files(copied.parent) == before
     restore(target.sess, copied, target.variables)
 
 
@@ -494,13 +475,13 @@ def test_checkpoint_error_is_a_value_error_so_that_callers_need_not_import_it() 
 @pytest.mark.tutorial_bug(20)
 def test_save_makes_the_folder_and_leaves_two_files_and_nothing_temporary(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "yet"
-    save_generator(folder / f"{NAME}-12", SMALL)
-    assert files_in(folder) == sorted(f"{NAME}-12{ending}" for ending in ENDINGS)
+    write_generator(folder / f"{NAME}-12", SMALL)
+    assert list(files(folder)) == sorted(f"{NAME}-12{ending}" for ending in ENDINGS)
 
 
 def test_save_replaces_an_older_checkpoint_whole(tmp_path: Path) -> None:
-    save_generator(tmp_path / NAME, SMALL._replace(base_filters=6, z_dim=50))
-    values = save_generator(tmp_path / NAME, SMALL, seed=2)
+    write_generator(tmp_path / NAME, SMALL._replace(base_filters=6, z_dim=50))
+    values = write_generator(tmp_path / NAME, SMALL, seed=2)
     assert read_architecture(tmp_path / NAME) == SMALL
     with tf.Graph().as_default(), tf.Session() as sess:
         variables = build_generator(SMALL)
@@ -510,7 +491,7 @@ def test_save_replaces_an_older_checkpoint_whole(tmp_path: Path) -> None:
 
 @pytest.mark.tutorial_bug(8)
 def test_failed_save_leaves_the_good_checkpoint_and_nothing_temporary(copied: Path) -> None:
-    before = {name: (copied.parent / name).read_bytes() for name in files_in(copied.parent)}
+    before = files(copied.parent)
 
     class FullDisk:
         def save(self, _: tf.Session, path: str, **__: object) -> None:
@@ -518,8 +499,8 @@ def test_failed_save_leaves_the_good_checkpoint_and_nothing_temporary(copied: Pa
             raise OSError("disk full")
 
     with tf.Graph().as_default(), tf.Session() as sess, pytest.raises(OSError, match="disk full"):
-        checkpoint.save(sess, FullDisk(), copied)  # type: ignore[arg-type]
-    assert {name: (copied.parent / name).read_bytes() for name in files_in(copied.parent)} == before
+        checkpoint.save(sess, FullDisk(), copied)
+    assert files(copied.parent) == before
 
 
 # --- several checkpoints in a folder -----------------------------------------------------------------------
@@ -537,7 +518,7 @@ def test_run_keeps_a_numbered_checkpoint_beside_the_stable_one(run: Path) -> Non
     assert numbered(models) == [models / f"{NAME}-0", models / f"{NAME}-6"]
     assert latest(models) == models / f"{NAME}-6"
     expected = [f"{name}{ending}" for name in (NAME, f"{NAME}-0", f"{NAME}-6") for ending in ENDINGS]
-    assert sorted(name for name in files_in(models) if name.startswith(NAME)) == sorted(expected)
+    assert sorted(name for name in files(models) if name.startswith(NAME)) == sorted(expected)
 
 
 @pytest.mark.tutorial_bug(8)
@@ -571,4 +552,4 @@ def test_newest_checkpoints_stay_and_the_stable_one_always(
     touch(tmp_path, NAME, f"{NAME}-1", f"{NAME}-4", f"{NAME}-30")
     remove_old(tmp_path, keep)
     names = [NAME, *(f"{NAME}-{step}" for step in kept)]
-    assert files_in(tmp_path) == sorted(f"{name}{ending}" for name in names for ending in ENDINGS)
+    assert list(files(tmp_path)) == sorted(f"{name}{ending}" for name in names for ending in ENDINGS)

@@ -66,7 +66,8 @@ def graphs(events: list[Any]) -> list[Any]:
 def test_scalars_come_back_with_their_step_and_name(graph: tf.Graph, tmp_path: Path) -> None:
     with event_writer(tmp_path / "not" / "yet", 0, graph) as writer:
         write_scalars(writer, 1, {"loss/discriminator": 1.5, "loss/generator": 0.25})
-        write_scalars(writer, 2, {"loss/discriminator": np.float32(0.5)})
+        of_numpy: Any = np.float32(0.5)
+        write_scalars(writer, 2, {"loss/discriminator": of_numpy})
         write_scalars(writer, 2**40, {"loss/generator": float("inf")})
     assert scalars(read(only_file(tmp_path / "not" / "yet"))) == [
         (1, "loss/discriminator", 1.5),

@@ -70,7 +70,7 @@ INITIALIZERS = {
 
 def measure(layers: Any) -> dict[str, np.ndarray]:
     """Run every case. ``layers`` has the four functions; a key is "case: what was measured"."""
-    measured = {}
+    measured: dict[str, np.ndarray] = {}
     for name, case in CASES.items():
         measured |= {f"{name}: {what}": np.asarray(value) for what, value in _run(layers, case).items()}
     for name, case in LARGE_CASES.items():
@@ -139,4 +139,4 @@ def _initial_values(layers: Any, case: Case, initializer: Any) -> tuple[np.ndarr
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **measure(tf.layers))
+    np.savez(sys.argv[1], allow_pickle=False, **measure(tf.layers))
