@@ -159,6 +159,7 @@ def test_train_resumes_and_says_how_to_look_at_the_result(
     assert f"catdcgan sample --checkpoint {tmp_path}/models/model.ckpt" in out
 
 
+@pytest.mark.slow
 def test_train_takes_a_folder_of_pictures(tmp_path: Path) -> None:
     assert main(["draw", "--count=5", "--size=48", f"--out={tmp_path / 'cats'}"]) == 0
     assert (
@@ -182,6 +183,7 @@ def test_resuming_without_the_old_pictures_still_ends_well(
     assert warning in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_runs_are_numbered_unless_they_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +220,7 @@ def test_a_recipe_sets_what_the_command_does_not(given: list[Given], tmp_path: P
     assert (given[1].settings.epoch_count, given[1].settings.step_count) == (3, 9000)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:--recipe is for a new run")
 @pytest.mark.parametrize(
     ("data", "options"),
@@ -813,6 +816,7 @@ def test_values_that_the_program_cannot_use_are_no_traceback(
 # Streams
 
 
+@pytest.mark.slow
 def test_training_with_stderr_closed_makes_all_it_should_and_says_nothing_on_stdout_instead(
     tmp_path: Path,
 ) -> None:
@@ -852,6 +856,7 @@ def test_a_name_that_cannot_be_printed_is_no_error(tmp_path: Path, monkeypatch: 
 # Interrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status", "message"),
     [(signal.SIGINT, 130, "catdcgan: interrupted"), (signal.SIGTERM, 143, "")],

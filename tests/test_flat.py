@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # 2,000 steps of the smallest nets, with all on that a run has: grids, checkpoints, history, event files.
 PROGRAM = """
 import json, os, sys

@@ -26,6 +26,8 @@ from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.bfloat16 import check_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
 
+pytestmark = pytest.mark.slow
+
 STEPS = 20
 DECAY = 0.5  # an average begins with a smaller one, (1 + step) / (10 + step), and reaches this at step 8
 RATES = (4e-4, 2e-4)  # of G and D: not the same, so that they cannot be mixed up unnoticed

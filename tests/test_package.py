@@ -148,6 +148,7 @@ def test_the_device_is_described_in_a_sentence(user: subprocess.CompletedProcess
     assert re.match(r"(No GPU found: .*|GPU found: .*)\.", json.loads(user.stdout)["device"])
 
 
+@pytest.mark.slow
 def test_variables_that_the_user_has_set_stay_and_show_the_log_lines() -> None:
     variables = {
         "TF_CPP_MIN_LOG_LEVEL": "0",
@@ -162,6 +163,7 @@ def test_variables_that_the_user_has_set_stay_and_show_the_log_lines() -> None:
     assert log_lines(done.stderr), "TF_CPP_MIN_LOG_LEVEL=0 asks for them"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["", "3"])
 def test_who_asks_tensorflow_for_silence_gets_no_more_log_lines_than_by_default(level: str) -> None:
     program = "from catdcgan.tf1 import tf; g = tf.Graph(); tf.Session(graph=g).run(g.create_op('NoOp', []))"

@@ -195,6 +195,7 @@ def test_grayscale_works_from_the_checkpoint_to_the_file(gray: Session, tmp_path
         assert opened.size == (3 * 32, 2 * 32)
 
 
+@pytest.mark.slow
 def test_it_trains_and_draws_where_tensorflow_wants_a_seed_for_every_random_op(
     cats: np.ndarray, tmp_path: Path
 ) -> None:

@@ -35,9 +35,12 @@ from catdcgan.run.history import read_history
 from catdcgan.settings import settings_from
 from catdcgan.tf1 import tf
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="forks a process that has loaded TensorFlow: safe on Linux alone"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="forks a process that has loaded TensorFlow: safe on Linux alone"
+    ),
+]
 
 # Two steps an epoch, and after each step a grid, after each epoch a checkpoint: something is always being
 # written. Width 2 is the smallest at which the pictures change from step to step.

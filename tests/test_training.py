@@ -36,6 +36,8 @@ from catdcgan.run.watch import Watch
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
+pytestmark = pytest.mark.slow
+
 
 def read(checkpoint: Path | None) -> Values:
     """All that a checkpoint holds."""

@@ -24,6 +24,8 @@ from catdcgan.run.folder import HISTORY_NAME, RUN_NAME
 from catdcgan.run.history import read_history
 from catdcgan.tf1 import tf
 
+pytestmark = pytest.mark.slow
+
 
 def train_three(cats: np.ndarray, folder: Path, **changes: Any) -> list[tuple[float, float]]:
     """Train for epochs of three steps."""

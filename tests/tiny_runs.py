@@ -27,7 +27,7 @@ Values = dict[str, np.ndarray]
 def author_variables() -> list[tuple[str, str, str]]:
     """Name, shape and dtype of the 148 variables in the checkpoint of the article's author."""
     _, *rows = Path(__file__).with_name("author_checkpoint_variables.tsv").read_text("utf-8").splitlines()
-    return [(name, shape, dtype) for name, shape, dtype in map(str.split, rows)]
+    return [(name, shape, dtype) for name, shape, dtype in (row.split("\t") for row in rows)]
 
 
 def build_generator(made: Architecture, seed: int = 0) -> list[tf.Variable]:

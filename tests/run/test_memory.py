@@ -74,6 +74,7 @@ def test_memory_is_what_the_machine_and_the_container_allow(
     assert memory_there_is(tmp_path) is None, "a system that does not tell"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("there", "gpus"), [(1_000_000, []), (None, []), (1_000_000, ["a GPU"])])
 def test_what_cannot_fit_is_refused_before_anything_is_made(
     there: int | None, gpus: list[str], cats: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

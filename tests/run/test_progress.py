@@ -156,6 +156,7 @@ class OnlyWrite:
         self.text += text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["none", "closed", "only write"])
 def test_everything_works_without_a_whole_stderr(
     kind: str,

@@ -14,6 +14,8 @@ from original_layers import CASES, LARGE_CASES
 
 from catdcgan.tf1 import layers, tf
 
+pytestmark = pytest.mark.slow
+
 Measured = dict[str, np.ndarray]
 
 
