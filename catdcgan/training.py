@@ -128,7 +128,7 @@ def train(
         augment: `augment_images` policies, such as ("color", "translation", "cutout"): augment real and
             generated images alike before they are judged, for small datasets.
         z_distribution: of the latents: "uniform" in [-1, 1], or the standard "normal".
-        save_every_minutes: minutes between checkpoints, besides those of the epochs; 0 for none.
+        save_every_minutes: minutes between checkpoints, in addition to those of the epochs; 0 for none.
         evaluate: called every `sample_every_steps` with the images of the grid, uint8 (25, s, s, c). The
             figures that it returns, real numbers by name, go into the history; the history's own names are
             refused. It runs outside the graph and does not affect training.
