@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catdcgan import Dataset, draw_cats
+from catdcgan import draw_cats
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -28,27 +28,10 @@ def cats() -> np.ndarray:
 @pytest.fixture(scope="session")
 def run(cats: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run: ``models`` and ``images`` of two epochs of three steps at width 4."""
-    from catdcgan import train
+    from tiny_runs import train_tiny  # loads TensorFlow
 
     folder = tmp_path_factory.mktemp("run")
-    dataset = Dataset.from_array(cats, seed=0)
-    train(
-        2,
-        16,
-        100,
-        2e-4,
-        2e-4,
-        0.5,
-        dataset.get_batches,
-        dataset.shape,
-        dataset.image_mode,
-        0.2,
-        base_filters=4,
-        model_dir=folder / "models",
-        image_dir=folder / "images",
-        sample_every_steps=2,
-        show_every_epochs=0,
-    )
+    train_tiny(cats, folder, epoch_count=2, z_dim=100, sample_every_steps=2)
     return folder
 
 

@@ -163,7 +163,7 @@ def test_images_come_one_by_one_from_one_restored_generator_a_batch_at_a_time(
     expected = sample(model, z, pixel_range=0.5)
     for file in model.parent.iterdir():
         shutil.copy(file, tmp_path)
-    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "to_pixels", count)
+    monkeypatch.setattr("catdcgan.sampling.to_pixels", count)
     images = sample_one_by_one(tmp_path / "model.ckpt", z, pixel_range=0.5)
     first = next(images)
     assert drawn == [BATCH_SIZE]
@@ -320,7 +320,6 @@ def test_grid_is_shown_only_if_asked_for(
     show: bool, colour: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Image.Image] = []
-    # By its path: the attribute `catdcgan.sample` is the function.
-    monkeypatch.setattr(importlib.import_module("catdcgan.sampling"), "show_image", shown.append)
+    monkeypatch.setattr("catdcgan.sampling.show_image", shown.append)
     grid = colour.show(tmp_path / "-", show=show)
     assert shown == ([grid] if show else [])

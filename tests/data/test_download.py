@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
 import random
 import re
@@ -26,10 +25,9 @@ from urllib.request import Request
 
 import pytest
 
+from catdcgan.data import download
 from catdcgan.data.download import download_photos
 from catdcgan.errors import DownloadError
-
-module = importlib.import_module("catdcgan.data.download")  # `catdcgan.download` may be the function
 
 
 def make_zip(seed: int, size: int = 900_000) -> bytes:
@@ -138,8 +136,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _fast_and_without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAUSE", 0.0)
-    monkeypatch.setattr(module, "TIMEOUT", 10.0)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "TIMEOUT", 10.0)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -259,7 +257,7 @@ def test_the_bar_counts_all_bytes_and_no_bar_is_shown_without_progress(
 def test_a_connection_dropped_in_the_middle_is_taken_up_where_it_stopped(
     server: Server, monkeypatch: pytest.MonkeyPatch, fault: str, chunked: bool
 ) -> None:
-    monkeypatch.setattr(module, "TIMEOUT", 0.4)
+    monkeypatch.setattr(download, "TIMEOUT", 0.4)
     server.answers = [Answer(cut=HALF, fault=fault, chunked=chunked), Answer()]
     start = time.monotonic()
     arrives(server.url, server.folder)
@@ -271,9 +269,9 @@ def test_a_connection_dropped_again_and_again_is_tried_ever_later_and_the_next_r
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(module, "PAUSE", 1.0)
+    monkeypatch.setattr(download, "PAUSE", 1.0)
     monkeypatch.setattr(time, "sleep", waits.append)
-    server.answers = [Answer(cut=100_000)] * module.TRIES
+    server.answers = [Answer(cut=100_000)] * download.TRIES
     kept = r"500kB of 900kB are kept in .*cats\.zip\.part; run this again to go on"
     fails(f"broke 5 times.* {kept}", server.url, server.folder)
     assert waits == [1, 2, 4, 8]  # so that a busy server is not hammered
@@ -313,7 +311,7 @@ def test_what_does_not_fit_the_half_is_not_joined_to_it(server: Server, answers:
 
 @pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"1"', "Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT"}])
 def test_without_a_sure_sign_of_the_same_file_it_starts_anew(server: Server, headers: dict[str, str]) -> None:
-    server.answers = [Answer(headers=headers, cut=HALF)] * module.TRIES + [Answer(headers=headers)]
+    server.answers = [Answer(headers=headers, cut=HALF)] * download.TRIES + [Answer(headers=headers)]
     fails("run this again to start anew", server.url, server.folder)
     arrives(server.url, server.folder, None)
     assert server.ranges() == [None] * 6
@@ -504,7 +502,7 @@ def test_a_redirect_cannot_take_the_encryption_away(old: str, new: str, allowed:
     request, target = Request(f"{old}://localhost/a.zip"), f"{new}://localhost/b.zip"
     refused = nullcontext() if allowed else pytest.raises(HTTPError, match="not allowed")
     with refused as caught:
-        assert module._Redirects().redirect_request(request, io.BytesIO(), 302, "Found", {}, target)
+        assert download._Redirects().redirect_request(request, io.BytesIO(), 302, "Found", {}, target)
     if caught:
         caught.value.close()
 

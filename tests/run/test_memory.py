@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from catdcgan.run.memory import memory_there_is, needed_memory, parameter_counts
 from catdcgan.settings import Settings
 from catdcgan.tf1 import tf
 
-TRAIN = importlib.import_module("catdcgan.training")
 MEMINFO = "MemTotal: 1000 kB\nMemFree:  10 kB\nSwapTotal: 24 kB\nHugePages_Total: 0\n"
 
 
@@ -80,7 +78,7 @@ def test_what_cannot_fit_is_refused_before_anything_is_made(
     there: int | None, gpus: list[str], cats: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("catdcgan.run.memory.memory_there_is", lambda: there)
-    monkeypatch.setattr(TRAIN, "GPUS", gpus)
+    monkeypatch.setattr("catdcgan.training.GPUS", gpus)
     if there is None or gpus:
         assert len(train_tiny(cats, tmp_path, step_count=1)[0]) == 1
         return
