@@ -26,7 +26,7 @@ class PrepareError(InputError):
 
 
 class TrainingError(InputError):
-    """Training cannot continue; the message names the cause, and the checkpoint to resume from."""
+    """Training cannot continue; the message names the cause, and the last good checkpoint if there is one."""
 
 
 class DownloadError(InputError):

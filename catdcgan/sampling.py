@@ -154,7 +154,7 @@ def show_generator_output(
         The grid.
 
     Raises:
-        ValueError: `n_images` is 0, or `z_distribution` or the suffix of `image_path` is unknown.
+        ValueError: `z_distribution`, or the suffix of `image_path` to save, is unknown.
         OSError: the file cannot be written.
     """
     z = random_latents(n_images, input_z.shape[1], seed, z_distribution)

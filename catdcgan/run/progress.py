@@ -13,7 +13,7 @@ LINE_SECONDS = 60
 
 
 def human_time(seconds: float) -> str:
-    """Format a duration for people: "45 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    """Format a duration, given in seconds, for people: "45 s", "12 min", "3 h 20 min", "2 d 4 h"."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
