@@ -722,10 +722,7 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("sample --checkpoint=run/models/truncated --walk 0 1 --out=new/cats.gif", "damaged"),
         ("sample --checkpoint=run/models/model.ckpt --walk 0 1 --out=a-file/cats.gif", "a-file"),
         ("sample --checkpoint=run/models/model.ckpt --count=1 --out=a-file/cats.png", "a-file"),
-        (
-            "sample --checkpoint=run/models/model.ckpt --count=12 --out=cats",
-            "cats holds pictures up to 12",
-        ),
+        ("sample --checkpoint=run/models/model.ckpt --count=12 --out=cats", "cats holds pictures up to 12"),
         ("sample --checkpoint=run --grid=512x1 --out=w.webp", "w.webp: 16384 x 32 pixels are too many"),
         ("sample --checkpoint=run --grid=1x2047 --out=w.jpg", "w.jpg: 32 x 65504 pixels are too many"),
         ("sample --checkpoint=run --grid=2048x1 --out=w.gif", "w.gif: 65536 x 32 pixels are too many"),

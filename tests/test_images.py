@@ -107,8 +107,7 @@ def sample_grids(folder: Path, count: int, mode: str = "RGB") -> list[Path]:
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(
-    ("count", "moments"),
-    [(1, [0]), (2, [0, 1]), (8, [0, 1, 2, 3, 5, 7]), (20, [0, 1, 3, 5, 7, 12, 19])],
+    ("count", "moments"), [(1, [0]), (2, [0, 1]), (8, [0, 1, 2, 3, 5, 7]), (20, [0, 1, 3, 5, 7, 12, 19])]
 )
 def test_strip_has_a_row_for_each_latent_and_ever_rarer_moments_from_first_to_last(
     count: int, moments: list[int], mode: str, tmp_path: Path

@@ -88,12 +88,7 @@ def diverged(cats: np.ndarray, sound: Path, tmp_path_factory: pytest.TempPathFac
     folder = copied(sound, tmp_path_factory)
     with pytest.raises(TrainingError) as error:
         train_three(
-            cats,
-            folder,
-            resume=True,
-            epoch_count=3,
-            learning_rate_D=3e-4,
-            get_batches=with_bad_step(cats),
+            cats, folder, resume=True, epoch_count=3, learning_rate_D=3e-4, get_batches=with_bad_step(cats)
         )
     return folder, str(error.value)
 

@@ -227,9 +227,7 @@ def test_spaces_and_accents_in_a_url_are_sent_as_http_wants_them(server: Server)
     assert server.requests[0][0] == "/my%20%C3%A9%20cats.zip"
 
 
-def test_a_file_that_is_there_is_not_downloaded_again_nor_deleted_if_it_is_another(
-    server: Server,
-) -> None:
+def test_a_file_that_is_there_is_not_downloaded_again_nor_deleted_if_it_is_another(server: Server) -> None:
     file = server.folder / "cats.zip"
     file.write_bytes(OTHER_ZIP)
     assert download_photos(server.url, server.folder, progress=False) == file

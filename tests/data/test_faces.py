@@ -142,10 +142,7 @@ def test_square_is_as_wide_as_the_ear_bases_are_apart_along_the_eyes_line() -> N
 
 @few_examples
 @given(
-    degrees=st.floats(-89, 89),
-    scale=st.floats(0.01, 100),
-    x=st.floats(-1000, 1000),
-    y=st.floats(-1000, 1000),
+    degrees=st.floats(-89, 89), scale=st.floats(0.01, 100), x=st.floats(-1000, 1000), y=st.floats(-1000, 1000)
 )
 def test_square_moves_turns_and_grows_with_the_face(degrees: float, scale: float, x: float, y: float) -> None:
     square = face_square(turned(FACE - 100, degrees) * scale + (x, y))
