@@ -39,7 +39,7 @@ def save_animation(
     """
     suffix = Path(path).suffix.lower()
     if suffix not in ANIMATION_SUFFIXES:
-        raise ValueError(f"{path}: the name of an animation ends in {' or '.join(ANIMATION_SUFFIXES)}")
+        raise ValueError(f"{path}: an animation's name must end in {' or '.join(ANIMATION_SUFFIXES)}")
     write = _write_gif if suffix == ".gif" else _write_webp
     frames = _frames(pictures)
     first = next(frames, None)
@@ -69,7 +69,7 @@ def _frames(pictures: Iterable[Image.Image | str | os.PathLike[str]]) -> Iterato
         if frame.size != size:
             raise ValueError(
                 f"{name} has {frame.width} x {frame.height} pixels, and {first} has "
-                f"{size[0]} x {size[1]}: the pictures of an animation must be of one size"
+                f"{size[0]} x {size[1]}: the pictures of an animation must have the same size"
             )
         yield frame
 

@@ -92,7 +92,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"catdcgan: {error}", file=sys.stderr)
         return 1
     except MemoryError as error:
-        print(f"catdcgan: out of memory ({error}): take fewer pictures, or smaller ones", file=sys.stderr)
+        print(f"catdcgan: out of memory ({error}): use fewer or smaller pictures", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("catdcgan: interrupted", file=sys.stderr)
@@ -119,7 +119,7 @@ def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
     data = record["options"].get("data_source")
     if data and data != DRAWN and options.data_source is None and not Path(data).is_dir():
         raise InputError(
-            f"the pictures of {out} were in {data}, which is gone: name their folder with --data"
+            f"the pictures of {out} were in {data}, which no longer exists: give their folder with --data"
         )
     return {**from_record(record["options"]), "drawn_count": record["data"]["images"], "out": out}
 
@@ -143,7 +143,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     size = {"default": 128, "help": "side of the pictures in pixels", **number}
 
     text = (
-        "Train on a folder of pictures. Ctrl-C saves, --resume continues from there, also after a crash. In "
+        "Train on a folder of pictures. Ctrl-C saves, --resume continues from there, even after a crash. In "
     )
     text += (
         "OUT: settings (run.json), losses (history.jsonl), models/, images/ and event files for TensorBoard."
@@ -152,7 +152,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add = command.add_argument
     text = "folder of the run (default: runs/001, runs/002 and so on; with --resume the last of them)"
     add("--out", type=folder_name, default=train_defaults.get("out", unset), metavar="FOLDER", help=text)
-    text = "continue the run in OUT, with its own settings where you name none"
+    text = "continue the run in OUT, keeping its settings except those you give"
     add("--resume", action="store_true", help=text)
     text = "settings that go together; your options override them (default: article). better: "
     text += recipe_options("better")
@@ -175,10 +175,10 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add("--checkpoint", default="models/model.ckpt", metavar="PATH", help=text)
     text = "how many cats (default: 64)"
     shape.add_argument("--count", type=whole(1, MOST_SAMPLED), default=unset, help=text, **number)
-    text = "fill a grid of this shape, such as 8x4 (default: as near to a square as COUNT gets)"
+    text = "fill a grid of this shape, such as 8x4 (default: as close to square as possible)"
     shape.add_argument("--grid", type=columns_and_rows, default=unset, metavar="COLUMNSxROWS", help=text)
     add("--seed", **seed)
-    text = "keep the numbers of the latents within [-T, T]: cats that differ less, of which fewer go wrong "
+    text = "keep the numbers of the latents within [-T, T]: cats differ less, and fewer go wrong "
     text += "(default: all that the model was trained with, such as [-1, 1])"
     add("--truncate", type=positive, default=unset, metavar="T", help=text)
     text = (
@@ -186,12 +186,12 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     )
     text += "cat is 0 (default: none)"
     add("--walk", type=whole(0), nargs="+", default=unset, metavar=("A", "B"), help=text)
-    text = f"of --walk, from one cat to the next (default: {WALK_FRAMES})"
+    text = f"frames from one cat to the next, with --walk (default: {WALK_FRAMES})"
     add("--frames", type=whole(1, MOST_FRAMES), default=unset, help=text, **number)
     text = "a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs, .gif or .webp the "
     text += "animation of --walk (default: cats.png, with --walk cats.gif)"
     add("--out", type=picture_or_folder, default=unset, metavar="PATH", help=text)
-    text = "the model was trained on pixels in [-0.5, 0.5], as the article's author's was"
+    text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
     add("--half-range", action="store_true", help=text)
     add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
     add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
@@ -261,11 +261,11 @@ def _train(options: argparse.Namespace) -> None:
     except (KeyboardInterrupt, SystemExit):
         # Without a history, training had not begun: building the graph takes seconds.
         if folder.history.exists():
-            print(f"Go on with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
+            print(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
             summarize(folder, settings.image_size)
         raise
     summarize(folder, settings.image_size)
-    print(f"{len(losses)} steps done: see {folder.images}, and draw with")
+    print(f"{len(losses)} steps done. See {folder.images}, and generate cats with")
     z = [] if settings.z_distribution == "uniform" else ["--z", settings.z_distribution]
     print(shlex.join(["catdcgan", "sample", "--checkpoint", str(folder.models / NAME), *z]))
 
@@ -277,7 +277,8 @@ def _check_run(out: Path, settings: Settings, resume: bool) -> None:
     data, run = settings.data_source or DRAWN, [path.resolve() for path in (out, *folder_of(out))]
     if data != DRAWN and Path(data).resolve() in run:
         raise InputError(
-            f"the run would write into the folder of its own pictures, {data}: choose another --out, or none"
+            f"the run would write into {data}, the folder of its own pictures: choose another --out, "
+            "or leave it out"
         )
     if resume:
         changed_options(out / RUN_NAME, {name: getattr(settings, name) for name in FIXED}, data={})
@@ -302,13 +303,13 @@ def _sample(options: argparse.Namespace) -> None:
     if walk and max(walk) >= count:
         options.refuse(f"--walk: no cat {max(walk)} among {count}, which are 0 to {count - 1}: raise --count")
     if walk and out.suffix.lower() not in ANIMATION_SUFFIXES:
-        options.refuse(f"--walk makes an animation: let --out end in .gif or .webp, not {out}")
+        options.refuse(f"--walk makes an animation: --out must end in .gif or .webp, not {out}")
     if columns and (walk or not is_picture_name(out)):
-        options.refuse("--grid is the shape of one picture: it goes with neither --walk nor a folder")
+        options.refuse("--grid shapes a single picture: it cannot be combined with --walk or a folder")
     if "frames" in given and not walk:
-        options.refuse("--frames goes with --walk")
+        options.refuse("--frames needs --walk")
     if truncate and truncate > 1 and options.z == "uniform":
-        options.refuse(f"--truncate: {truncate} is above 1, where uniform latents end")
+        options.refuse(f"--truncate: {truncate} is above 1, the limit of uniform latents")
 
     existing_checkpoint(options.checkpoint)
 

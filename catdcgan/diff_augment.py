@@ -49,9 +49,7 @@ def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) ->
     """
     for name in policy:
         if name not in AUGMENT_POLICIES:
-            raise ValueError(
-                f"{name!r} is no augmentation: policy lists any of {', '.join(AUGMENT_POLICIES)}"
-            )
+            raise ValueError(f"{name!r} is not an augmentation: choose from {', '.join(AUGMENT_POLICIES)}")
     if not policy:
         return images
     # Not seed + 1, seed + 2: a step would then reuse numbers that the previous step used for something else.

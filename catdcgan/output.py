@@ -48,7 +48,7 @@ def folder_name(text: str) -> Path:
     """
     path = Path(text)
     if is_picture_name(path) and not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} ends like a picture: name a folder")
+        raise argparse.ArgumentTypeError(f"{text} has a picture's suffix: give a folder")
     return picture_or_folder(text)
 
 
@@ -83,7 +83,9 @@ def check_output(out: Path, count: int, size: int, columns: int | None = None) -
         raise InputError(f"{out} is a file: name a folder for single pictures, or end it in .png for a grid")
     numbers = [int(file.stem[4:]) for file in out.glob("cat_*.png") if file.stem[4:].isdecimal()]
     if numbers and max(numbers) >= count:  # of an earlier call: measuring the folder would include them
-        raise InputError(f"{out} holds pictures up to {max(numbers)}: remove it, or name another folder")
+        raise InputError(
+            f"{out} already holds pictures up to number {max(numbers)}: remove it, or name another folder"
+        )
 
 
 def write_pictures(images: Iterable[np.ndarray], count: int, out: Path, columns: int | None = None) -> None:
@@ -113,5 +115,5 @@ def columns_and_rows(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not COLUMNSxROWS, such as 8x4")
     columns, rows = (parse_number(int, side) for side in shape.groups())
     if columns * rows > MOST_SAMPLED:
-        raise argparse.ArgumentTypeError(f"{text} are more than {MOST_SAMPLED:,} pictures")
+        raise argparse.ArgumentTypeError(f"{text} is more than {MOST_SAMPLED:,} pictures")
     return columns, rows

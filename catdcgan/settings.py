@@ -70,7 +70,7 @@ def positive(text: str) -> float:
     """Parse a number above 0, at most `MOST`."""
     value = parse_number(float, text)
     if not 0 < value <= MOST:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {MOST:,}")
+        raise argparse.ArgumentTypeError(f"{text} must be above 0 and at most {MOST:,}")
     return value
 
 
@@ -78,7 +78,7 @@ def fraction(text: str) -> float:
     """Parse a number in [0, 1)."""
     value = parse_number(float, text)
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 up to below 1")
+        raise argparse.ArgumentTypeError(f"{text} must be at least 0 and below 1")
     return value
 
 
@@ -87,7 +87,7 @@ def policies(text: str) -> tuple[str, ...]:
     names = tuple(name for name in text.split(",") if name)
     for name in names:
         if name not in AUGMENT_POLICIES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(AUGMENT_POLICIES)}")
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(AUGMENT_POLICIES)}")
     return names
 
 
@@ -144,7 +144,7 @@ class Settings:
     batch_size: int = setting(64, "--batch-size", whole(1), "pictures in a step", fixed=True)
     learning_rate_D: float = setting(5e-5, "--learning-rate-D", positive, "of the discriminator")
     learning_rate_G: float = setting(2e-4, "--learning-rate-G", positive, "of the generator")
-    beta1: float = setting(0.5, "--beta1", fraction, "Adam's decay of the first moment")
+    beta1: float = setting(0.5, "--beta1", fraction, "Adam's decay rate of the first moment")
     smooth: float = setting(0.1, "--smooth", fraction, "real images are labelled 1 - N")
     z_dim: int = setting(100, "--z-dim", whole(1, LONGEST_LATENT), "length of a latent", fixed=True)
     z_distribution: str = setting(
@@ -160,8 +160,8 @@ class Settings:
         (),
         "--augment",
         policies,
-        "change real and generated images alike before they are judged (DiffAugment), for when photos are "
-        f"few: {','.join(AUGMENT_POLICIES)}, or some of these",
+        "augment real and generated images alike (DiffAugment), for small datasets: "
+        f"{','.join(AUGMENT_POLICIES)}, or some of these",
         "LIST",
     )
     average_decay: float = setting(
@@ -174,7 +174,7 @@ class Settings:
         0.0,
         "--decay-part",
         fraction,
-        "let both learning rates fall to 0 over this last part of the run, such as 0.3; 0 for none",
+        "decay both learning rates to 0 over this last part of the run, such as 0.3; 0 for none",
     )
     xla: bool = setting(False, "--xla", None, "compile with XLA: a slower start (not measured on a GPU)")
     mixed_precision: bool = setting(
@@ -184,7 +184,7 @@ class Settings:
         "multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU)",
     )
     save_every_epochs: int = setting(5, "--save-every-epochs", whole(1), "epochs between checkpoints")
-    save_every_minutes: float = setting(10, "--save-every-minutes", positive, "and minutes between them")
+    save_every_minutes: float = setting(10, "--save-every-minutes", positive, "minutes between checkpoints")
     sample_every_steps: int = setting(100, "--sample-every-steps", whole(1), "steps between sample grids")
     keep_checkpoints: int = setting(5, "--keep-checkpoints", whole(1), "how many are kept")
     image_size: int = setting(128, "--size", image_side, "side of the pictures in pixels", fixed=True)

@@ -228,10 +228,7 @@ def run_training(
                 training.loop(interrupts)
             if interrupts:
                 with best_effort_output(sys.stdout):
-                    print(
-                        f"Interrupted after step {training.at.step}. Saved in {folder.models}: resuming goes "
-                        "on from there."
-                    )
+                    print(f"Interrupted after step {at.step}. Saved in {folder.models}: resume to continue.")
     return read_losses(folder.history), training.samples
 
 

@@ -143,7 +143,7 @@ def test_animation_of_many_pictures_takes_no_more_memory_than_one_of_few(suffix:
 
 
 FAULTS: dict[str, Callable[[Path], object]] = {
-    r"2\.png has 16 x 8 pixels, and .*0\.png has 16 x 16: .* one size": lambda file: save_image(
+    r"2\.png has 16 x 8 pixels, and .*0\.png has 16 x 16: .* same size": lambda file: save_image(
         plain(COLOURS[2], (16, 8)), file
     ),
     "truncated": lambda file: file.write_bytes(file.read_bytes()[:60]),
@@ -167,6 +167,6 @@ def test_picture_that_does_not_fit_or_cannot_be_read_leaves_the_old_animation_an
 
 @pytest.mark.parametrize("name", ["cats.mp4", "cats.png", "cats"])
 def test_animation_with_an_ending_that_cannot_move_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{name}: .*ends in \.gif or \.webp"):
+    with pytest.raises(ValueError, match=rf"{name}: .*must end in \.gif or \.webp"):
         save_animation([plain(COLOURS[0])], tmp_path / name)
     assert not files(tmp_path)

@@ -587,7 +587,7 @@ def test_too_little_memory_is_one_line(
 
     monkeypatch.setattr("catdcgan.cli.draw_cats", draw_cats)
     assert main(["draw", f"--out={tmp_path / 'cats'}"]) == 1
-    assert "catdcgan: out of memory (Unable to allocate 1 TiB): take" in capsys.readouterr().err
+    assert "catdcgan: out of memory (Unable to allocate 1 TiB): use" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -610,54 +610,57 @@ def test_too_little_memory_is_one_line(
         ("train --data=drawn --out=x --size=33", "--size: 33 is not a multiple of 16 from 32 up"),
         ("train --data=drawn --out=x --size=16", "--size: 16 is not a multiple of 16 from 32 up"),
         ("train --data=drawn --out=x --mode=CMYK", "--mode: invalid choice: 'CMYK'"),
-        ("train --data=drawn --out=x --learning-rate-D=0", "--learning-rate-D: 0 is not above 0"),
-        ("train --data=drawn --out=x --learning-rate-G=inf", "--learning-rate-G: inf is not above 0"),
-        ("train --data=drawn --out=x --learning-rate-G=nan", "--learning-rate-G: nan is not above 0"),
-        ("train --data=drawn --out=x --beta1=1", "--beta1: 1 is not from 0 up to below 1"),
-        ("train --data=drawn --out=x --alpha=-0.1", "--alpha: -0.1 is not from 0 up to below 1"),
-        ("train --data=drawn --out=x --smooth=1.5", "--smooth: 1.5 is not from 0 up to below 1"),
+        ("train --data=drawn --out=x --learning-rate-D=0", "--learning-rate-D: 0 must be above 0"),
+        ("train --data=drawn --out=x --learning-rate-G=inf", "--learning-rate-G: inf must be above 0"),
+        ("train --data=drawn --out=x --learning-rate-G=nan", "--learning-rate-G: nan must be above 0"),
+        ("train --data=drawn --out=x --beta1=1", "--beta1: 1 must be at least 0 and below 1"),
+        ("train --data=drawn --out=x --alpha=-0.1", "--alpha: -0.1 must be at least 0 and below 1"),
+        ("train --data=drawn --out=x --smooth=1.5", "--smooth: 1.5 must be at least 0 and below 1"),
         (
             "train --data=drawn --out=x --average-decay=1.5",
-            "--average-decay: 1.5 is not from 0 up to below 1",
+            "--average-decay: 1.5 must be at least 0 and below 1",
         ),
         ("train --data=drawn --out=x --epochs=x", "--epochs"),
         ("train --data=drawn --out=x --size=x", "--size"),
         ("train --data=drawn --out=x --alpha=x", "--alpha"),
         ("train --data=drawn --out=x --seed=1.5", "--seed"),
-        ("train --data=drawn --out=x --augment=color,sepia", "--augment: 'sepia' is none of color, trans"),
+        ("train --data=drawn --out=x --augment=color,sepia", "--augment: 'sepia' is not one of color, trans"),
         ("train --data=drawn --out=x --z=cauchy", "--z: invalid choice: 'cauchy'"),
         ("train --data=drawn --out=x --recipe=best", "--recipe: invalid choice: 'best'"),
         ("sample --count=0", "--count: 0 is below 1"),
         ("sample --count=4 --grid=2x2", "--grid: not allowed with argument --count"),
         ("sample --grid=8", "--grid: '8' is not COLUMNSxROWS, such as 8x4"),
         ("sample --grid=0x4", "--grid: '0x4' is not COLUMNSxROWS, such as 8x4"),
-        ("sample --grid=2x2 --out=cats", "--grid is the shape of one picture"),
-        ("sample --grid=2x2 --out=cats.gif --walk 0 1", "--grid is the shape of one picture"),
-        ("sample --truncate=0", "--truncate: 0 is not above 0"),
-        ("sample --truncate=2", "--truncate: 2.0 is above 1, where uniform latents end"),
+        ("sample --grid=2x2 --out=cats", "--grid shapes a single picture"),
+        ("sample --grid=2x2 --out=cats.gif --walk 0 1", "--grid shapes a single picture"),
+        ("sample --truncate=0", "--truncate: 0 must be above 0"),
+        ("sample --truncate=2", "--truncate: 2.0 is above 1, the limit of uniform latents"),
         ("sample --walk", "--walk: expected at least one argument"),
         ("sample --walk 3", "--walk: name at least two cats"),
         ("sample --walk 3 -1", "--walk: -1 is below 0"),
         ("sample --walk 3 64", "--walk: no cat 64 among 64, which are 0 to 63: raise --count"),
         ("sample --walk 5 0 --count=5", "--walk: no cat 5 among 5, which are 0 to 4"),
-        ("sample --walk 0 1 --out=cats.png", "let --out end in .gif or .webp, not cats.png"),
-        ("sample --walk 0 1 --out=cats", "let --out end in .gif or .webp, not cats"),
+        ("sample --walk 0 1 --out=cats.png", "--out must end in .gif or .webp, not cats.png"),
+        ("sample --walk 0 1 --out=cats", "--out must end in .gif or .webp, not cats"),
         ("sample --walk 0 1 --frames=0", "--frames: 0 is below 1"),
-        ("sample --frames=3", "--frames goes with --walk"),
+        ("sample --frames=3", "--frames needs --walk"),
         *(
             (f"{command} --out=cats{ending}", f"no {ending} file can be written: end cats{ending} in .png")
             for command in ("sample", "draw", "train --data=drawn", "prepare photos")
             for ending in (".mp4", ".txt", ".npz", ".ico")
         ),
-        ("train --data=drawn --out=cats.png", "--out: cats.png ends like a picture: name a folder"),
+        ("train --data=drawn --out=cats.png", "--out: cats.png has a picture's suffix: give a folder"),
         *(
             (f"{command} --{name}=1{'0' * zeros}", "is above")
             for command, names in WHOLE_NUMBERS.items()
             for name in names
             for zeros in (20, 400)
         ),
-        ("train --data=drawn --learning-rate-D=1e400", "--learning-rate-D: 1e400 is not above 0 and at most"),
-        ("sample --grid=99999x99999", "--grid: 99999x99999 are more than 1,000,000 pictures"),
+        (
+            "train --data=drawn --learning-rate-D=1e400",
+            "--learning-rate-D: 1e400 must be above 0 and at most",
+        ),
+        ("sample --grid=99999x99999", "--grid: 99999x99999 is more than 1,000,000 pictures"),
         ("draw --out=x --count=-3", "--count: -3 is below 1"),
         ("draw --out=x --size=15", "--size: 15 is below 16"),
     ],
@@ -704,12 +707,12 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("train --data=empty --out=new", "no images in empty"),
         ("train --data=broken --out=new --size=32", "none of the 1 images in broken can be read"),
         ("train --data=a-file --out=new", "a-file"),
-        ("train --data=cats --out=cats", "into the folder of its own pictures, cats: choose another --out"),
-        ("train --data=run/images --out=run --resume", "into the folder of its own pictures, run/images"),
-        ("train --data=run --out=new", "run is the folder of a run"),
+        ("train --data=cats --out=cats", "into cats, the folder of its own pictures: choose another --out"),
+        ("train --data=run/images --out=run --resume", "into run/images, the folder of its own pictures"),
+        ("train --data=run --out=new", "run is a run's folder"),
         (
             "train --data=drawn --out=run",
-            "holds a trained model already (model.ckpt-4): resume it, or choose",
+            "already holds a trained model (model.ckpt-4): resume it, or choose",
         ),
         ("train --data=drawn --out=new --resume", "nothing to resume: no model.ckpt in"),
         ("train --data=drawn --out=run --resume --seed=5 --mode=L", "was started with image_mode RGB, now L"),
@@ -722,7 +725,10 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("sample --checkpoint=run/models/truncated --walk 0 1 --out=new/cats.gif", "damaged"),
         ("sample --checkpoint=run/models/model.ckpt --walk 0 1 --out=a-file/cats.gif", "a-file"),
         ("sample --checkpoint=run/models/model.ckpt --count=1 --out=a-file/cats.png", "a-file"),
-        ("sample --checkpoint=run/models/model.ckpt --count=12 --out=cats", "cats holds pictures up to 12"),
+        (
+            "sample --checkpoint=run/models/model.ckpt --count=12 --out=cats",
+            "cats already holds pictures up to number 12",
+        ),
         ("sample --checkpoint=run --grid=512x1 --out=w.webp", "w.webp: 16384 x 32 pixels are too many"),
         ("sample --checkpoint=run --grid=1x2047 --out=w.jpg", "w.jpg: 32 x 65504 pixels are too many"),
         ("sample --checkpoint=run --grid=2048x1 --out=w.gif", "w.gif: 65536 x 32 pixels are too many"),
@@ -730,7 +736,10 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("draw --count=99999 --out=new/cats.png", "cats.png: a grid of 40576 x 40448 pixels is too large"),
         ("train --out=run --resume --batch-size=4", "was started with batch_size 8, now 4"),
         ("train --out=old --resume", "old has no record of where its pictures are: name their folder with"),
-        ("train --out=moved --resume", "were in /no/cats, which is gone: name their folder with --data"),
+        (
+            "train --out=moved --resume",
+            "were in /no/cats, which no longer exists: give their folder with --data",
+        ),
         ("train --out=torn --resume", "torn/run.json is damaged: remove it"),
         ("draw --count=1 --size=32 --out=a-file", "a-file"),
         ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),
@@ -821,7 +830,7 @@ def test_training_with_stderr_closed_makes_all_it_should_and_says_nothing_on_std
     closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command(*arguments)]
     done = subprocess.run(closed, env=environment(), stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0
-    assert done.stdout.startswith("1 steps done: see ")
+    assert done.stdout.startswith("1 steps done. See ")
     assert len(read_losses(tmp_path / "history.jsonl")) == 1  # no log line of TensorFlow's has got into it
     assert (tmp_path / "models" / "model.ckpt.index").exists()
 
@@ -890,7 +899,7 @@ def test_an_interrupted_training_saves_and_goes_on(
         *(".lock", ".lock-holder"),
         *(f"model.ckpt{n}{e}" for n in ("", "-0", f"-{steps}") for e in (".index", ".data-00000-of-00001")),
     }
-    words = shlex.split(out.partition("Go on with: ")[2])
+    words = shlex.split(out.partition("Continue with: ")[2])
     assert words == ["catdcgan", "train", "--resume", "--out", str(run)]
     assert main([*words[1:], f"--steps={steps + 2}"]) == 0
     assert len(read_losses(history)) == steps + 2

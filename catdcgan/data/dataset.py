@@ -201,7 +201,7 @@ def _with_images(batches: Iterable[np.ndarray], prefix: str) -> Iterator[np.ndar
             break
         yield batch
     if trouble:
-        remedy = "Each call must give an epoch's batches anew: an iterator that was used up gives none"
+        remedy = "Each call must return a fresh iterable: a used-up iterator gives nothing"
         raise TrainingError(f"{prefix} {trouble}. {remedy}")
 
 
@@ -220,7 +220,7 @@ def find_images(folder: str | os.PathLike[str]) -> Found:
     """
     root = Path(folder)
     if not root.is_dir():
-        reason = "a file and not a folder" if root.exists() else f"no such folder (seen from {Path.cwd()})"
+        reason = "is a file, not a folder" if root.exists() else f"no such folder (seen from {Path.cwd()})"
         raise DataError(f"{root}: {reason}")
     return find_files(root, is_picture)
 

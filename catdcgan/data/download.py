@@ -66,7 +66,7 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
     if url is None:
         return _from_kaggle()
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise DownloadError(f"a sha256 has 64 hexadecimal digits, unlike {sha256!r}")
+        raise DownloadError(f"sha256 must have 64 hexadecimal digits, got {sha256!r}")
     url = quote(url, safe=string.punctuation)  # a space or "é" is allowed, but HTTP cannot send it
     _check_url(url)
     target = out if out.suffix.lower() == ".zip" and not out.is_dir() else out / _name(url)
@@ -125,7 +125,7 @@ def _fetch(url: str, part: Path, bar: Any) -> None:
                 ) from error
             _discard(part)
         except (InvalidURL, ValueError) as error:
-            raise DownloadError(f"{url} is no address that can be asked: {error}") from error
+            raise DownloadError(f"{url} is not a valid address: {error}") from error
         except (OSError, HTTPException) as error:
             if isinstance(error, URLError) and not attempt:  # no name, no route, refused, bad certificate
                 raise DownloadError(f"{url} cannot be reached ({error.reason}); check the network") from error
@@ -237,7 +237,7 @@ def _check_file(file: Path, sha256: str | None, advice: str) -> None:
         with file.open("rb") as opened:  # often it is a login or error page, as its first bytes show
             start = opened.read(40)
         raise DownloadError(
-            f"{file.name} is no whole zip ({error}; {_bytes(_size(file))}, from {start!r} on); {advice}"
+            f"{file.name} is not a complete zip ({error}; {_bytes(_size(file))}, from {start!r} on); {advice}"
         ) from error
 
 

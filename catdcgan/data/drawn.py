@@ -213,7 +213,7 @@ def draw_cats(
     if mode not in IMAGE_MODES:
         raise ValueError(f"mode must be one of {', '.join(IMAGE_MODES)}, got {mode!r}")
     cats = np.empty((count, size, size, IMAGE_MODES[mode]), np.uint8)  # fails now if memory cannot hold them
-    for i in tqdm(range(count), desc="drawing cats", disable=not progress, file=screen()):
+    for i in tqdm(range(count), desc="painting cats", disable=not progress, file=screen()):
         cat = draw_cat(np.random.default_rng((seed, i)), size).convert(mode)
         cats[i] = np.asarray(cat).reshape(cats.shape[1:])
     return cats

@@ -67,7 +67,7 @@ def find_files(folder: Path, is_wanted: Callable[[str], bool], leave_out: Iterab
         if any(entry.name == RUN_NAME for entry in entries):
             if parent == folder:
                 raise InputError(
-                    f"{folder} is the folder of a run, as it holds {RUN_NAME}: keep the pictures in another"
+                    f"{folder} is a run's folder (it holds {RUN_NAME}): keep the pictures elsewhere"
                 )
             continue
         for entry in entries:

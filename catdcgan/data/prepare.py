@@ -158,7 +158,7 @@ def _earlier_pictures(out: Path, source: Path) -> dict[str, str] | None:
             return {str(photo): str(picture) for photo, picture in pictures.items()}
         case {"source": str(of), "pictures": dict()}:
             raise PrepareError(
-                f"{out} holds pictures made of {of}: choose another folder for those of {source}, "
+                f"{out} holds pictures made from {of}: choose another folder for those of {source}, "
                 f"such as {out / source.resolve().stem}"
             )
     return None

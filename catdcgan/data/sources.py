@@ -138,11 +138,11 @@ class _ZipEntries(Entries):
         if name.startswith("/") or re.match(r"[A-Za-z]:", name):
             return "an absolute name"
         if ".." in name.split("/"):
-            return "a name that climbs out of its folder"
+            return "a path outside its folder"
         if kind not in (0, stat.S_IFREG):
             return "a link" if kind == stat.S_IFLNK else "not a regular file"
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            return "packed by another method than deflate"  # zipfile does not limit what others unpack
+            return "not compressed with deflate"  # zipfile does not limit what others unpack
         if member.file_size > LARGEST_MEMBER:
             return f"{member.file_size:,} bytes, beyond {LARGEST_MEMBER:,}"
         if member.file_size > max(10**6, LARGEST_RATIO * member.compress_size):
@@ -166,7 +166,9 @@ def open_source(source: Path, out: Path, report: Report) -> Iterator[Entries]:
     """
     if source.is_dir():
         if out.resolve() in (source.resolve(), *source.resolve().parents):
-            raise PrepareError(f"{out} is or holds the source, {source}: choose another folder to write to")
+            raise PrepareError(
+                f"{out} is or contains the source, {source}: choose another folder to write to"
+            )
         yield _FolderEntries(source, out.resolve(), report)
     elif not source.is_file():
         raise PrepareError(f"{source}: no such folder or zip file (seen from {Path.cwd()})")

@@ -138,7 +138,7 @@ def restore_newest(
         raise damaged[0][1]
     for bad, reason in damaged:
         aside = bad.with_name(f"{DAMAGED}{bad.name}")
-        warnings.warn(f"{reason}. It is now called {aside.name}, and {path} is used instead", stacklevel=2)
+        warnings.warn(f"{reason}. It was renamed to {aside.name}, and {path} is used instead", stacklevel=2)
         finish_replacement(bad)
         for ending in reversed(ENDINGS):
             if Path(f"{bad}{ending}").exists():
@@ -161,7 +161,9 @@ def _sources(
     missing = [name for _, name in sources if name not in shapes]
     if missing:
         alone = all(name.startswith("generator/") for name in shapes)
-        hint = ". It holds the generator alone: good to look at, not to train on" if alone else ""
+        hint = (
+            ". It holds only the generator: you can sample from it, but not resume training" if alone else ""
+        )
         raise CheckpointError(
             f"{path} lacks {abridged_names(missing)}, of {len(sources)} variables; "
             f"found {abridged_names(shapes)}{hint}"
@@ -219,7 +221,7 @@ def name_last_checkpoint(model_dir: Path) -> Iterator[None]:
     except TrainingError as error:
         raise TrainingError(f"{error}; {_last_good(model_dir)}") from error
     except OSError as error:
-        remedy = "Mend that (is the disk full?), then resume"
+        remedy = "Fix that (is the disk full?), then resume"
         raise TrainingError(f"{error}. {remedy}; {_last_good(model_dir)}") from error
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         reason = str(error).partition("\n")[0]

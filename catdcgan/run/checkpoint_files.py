@@ -81,7 +81,7 @@ def find_start(folder: Path, resume: bool) -> Path | None:
     start = latest(folder)
     if start and not resume:
         raise CheckpointError(
-            f"{folder} holds a trained model already ({start.name}): resume it, or choose another folder"
+            f"{folder} already holds a trained model ({start.name}): resume it, or choose another folder"
         )
     if resume and not start:
         raise CheckpointError(f"nothing to resume: no {NAME} in {folder.absolute()}")

@@ -78,17 +78,21 @@ def checked_figures(step: int, figures: Any) -> dict[str, float]:
     """
     prefix = f"in step {step} evaluate gave"
     if not isinstance(figures, Mapping):
-        raise TrainingError(f"{prefix} {type(figures).__name__}: let it give figures by name, such as a dict")
+        raise TrainingError(
+            f"{prefix} {type(figures).__name__}: it must return figures by name, such as a dict"
+        )
     checked = {}
     for name, figure in figures.items():
         if not isinstance(name, str):
-            raise TrainingError(f"{prefix} a figure named {name!r}: let its name be text")
+            raise TrainingError(f"{prefix} a figure named {name!r}: names must be strings")
         if name in (*COLUMNS, *TAGS.values()):
-            raise TrainingError(f'{prefix} a figure "{name}", a name of the history itself: choose another')
+            raise TrainingError(
+                f'{prefix} a figure "{name}", which the history uses itself: choose another name'
+            )
         number = _real(figure)
         if number is None:
             kind = type(figure).__name__
-            raise TrainingError(f'{prefix} "{name}" as {kind}, which is no real number: let it give a float')
+            raise TrainingError(f'{prefix} "{name}" as {kind}, which is not a real number: return a float')
         checked[name] = number
     return checked
 

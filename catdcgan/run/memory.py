@@ -16,7 +16,7 @@ from catdcgan.settings import IMAGE_MODES, Settings
 
 FLOAT = 4  # bytes of a float32
 KERNEL = 5 * 5
-SMALLER = "take smaller networks (base_filters), a smaller batch_size or smaller images"
+SMALLER = "use smaller networks (base_filters), a smaller batch_size or smaller images"
 
 
 def parameter_counts(image_size: int, channels: int, z_dim: int, base_filters: int) -> tuple[int, int]:
@@ -97,7 +97,7 @@ def refuse_beyond_memory(settings: Settings, image_count: int) -> None:
     needed, available = needed_memory(settings, image_count), memory_there_is()
     if available is not None and needed > available:
         raise TrainingError(
-            f"training needs at least {needed / 1e9:,.1f} GB of memory, and there are "
-            f"{available / 1e9:,.1f} GB: {SMALLER}. Now base_filters is {settings.base_filters}, "
-            f"batch_size {settings.batch_size}, images {settings.image_size} x {settings.image_size}"
+            f"training needs at least {needed / 1e9:,.1f} GB of memory, but only {available / 1e9:,.1f} GB "
+            f"are available: {SMALLER}. Currently, base_filters is {settings.base_filters}, batch_size "
+            f"{settings.batch_size}, images {settings.image_size} x {settings.image_size}"
         )

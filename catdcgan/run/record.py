@@ -80,7 +80,7 @@ def changed_options(file: Path, settings: Mapping[str, Any], data: Mapping[str, 
     if conflicts:
         raise RunError(
             f"{file.parent} was started with {'; '.join(conflicts)}: "
-            "resume with the old settings, or start anew in another folder"
+            "resume with the old settings, or start a new run in another folder"
         )
     return changed
 

@@ -2,7 +2,7 @@
 
 ``tf.compat.v1.layers`` raises "not available with Keras 3" on current TensorFlow. These functions make the
 same variables (names, shapes, initial values), the same outputs and the same UPDATE_OPS, so a graph built
-from them reads and writes the same checkpoints. ``tests/test_layers.py`` compares them with the originals.
+from them reads and writes the same checkpoints. ``tests/tf1/test_layers.py`` compares them.
 They take the arguments that the article uses, under the same keywords. A bfloat16 kernel, as in mixed
 precision, is multiplied in bfloat16; the result is cast back to the bias's type.
 """

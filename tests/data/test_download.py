@@ -234,7 +234,7 @@ def test_a_file_that_is_there_is_not_downloaded_again_nor_deleted_if_it_is_anoth
     fails(f"{SUM}.*there already; move it away", server.url, server.folder, SUM)
     assert file.read_bytes() == OTHER_ZIP
     file.write_bytes(b"my diary")
-    fails("no whole zip.*my diary.*there already; move it away", server.url, server.folder)
+    fails("not a complete zip.*my diary.*there already; move it away", server.url, server.folder)
     assert file.read_bytes() == b"my diary"
     assert server.requests == []
 
@@ -395,7 +395,7 @@ def test_a_refusal_is_one_error_with_its_status_after_one_request(server: Server
 )
 def test_what_is_no_whole_zip_is_shown_and_leaves_no_file(server: Server, body: bytes, shown: str) -> None:
     server.answers = [Answer(body)]
-    assert shown in fails(f"no whole zip.*{server.url} and is deleted", server.url, server.folder)
+    assert shown in fails(f"not a complete zip.*{server.url} and is deleted", server.url, server.folder)
     assert names(server.folder) == set()
 
 
@@ -449,8 +449,8 @@ NO_URLS = (
     [
         *((url, "expected a URL such as") for url in NO_URLS),
         ("http://[::1/cats.zip", "no URL"),
-        ("http://127.0.0.1:port/cats.zip", "no address that can be asked"),
-        ("http://" + "a" * 64 + ".invalid/cats.zip", "no address that can be asked"),
+        ("http://127.0.0.1:port/cats.zip", "not a valid address"),
+        ("http://" + "a" * 64 + ".invalid/cats.zip", "not a valid address"),
         ("file://data/cats.zip", "no such file; a file's URL has three slashes"),
         (f"file://data{Path(__file__).as_posix()}", "three slashes"),
         ("file:///no/such/cats.zip", "no such file"),

@@ -39,7 +39,7 @@ def test_progress_bar_shows_and_changes_no_cat(capsys: pytest.CaptureFixture[str
     quiet = draw_cats(2, 32)
     assert capsys.readouterr().err == ""
     assert np.array_equal(draw_cats(2, 32, progress=True), quiet)
-    assert "drawing cats" in capsys.readouterr().err
+    assert "painting cats" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128, 130])

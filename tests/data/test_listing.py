@@ -56,7 +56,7 @@ def test_hidden_files_those_of_the_system_and_those_of_a_run_are_not_used(seen: 
     drawn = ["cats.png", "cats/cat_00000.png"]  # pictures like any others
     folder = fill(tmp_path / ".cache" / "photos", "a.JPG", *left_out, *drawn)
     assert seen(folder) == (["a.JPG", *drawn], {}, [])
-    with pytest.raises(InputError, match=r"001 is the folder of a run, as it holds run\.json"):
+    with pytest.raises(InputError, match=r"001 is a run's folder .it holds run\.json"):
         seen(folder / "runs" / "001")
 
 

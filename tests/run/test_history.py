@@ -106,7 +106,7 @@ def test_a_figure_is_any_real_number(half: Any) -> None:
 
 @pytest.mark.parametrize("figure", [None, "0.5", 0.5j, [0.5], np.array([0.5]), np.array(0.5j)])
 def test_a_figure_that_is_no_real_number_is_refused_by_name(figure: Any) -> None:
-    with pytest.raises(TrainingError, match=r'in step 7 evaluate gave "beauty" as \w+, which is no real'):
+    with pytest.raises(TrainingError, match=r'in step 7 evaluate gave "beauty" as \w+, which is not a real'):
         checked_figures(7, {"beauty": figure})
 
 

@@ -130,7 +130,7 @@ def test_what_a_run_keeps_for_life_cannot_change(name: str, file: Path) -> None:
             check(file, {**OPTIONS, name: OTHER[name]}, DATA)
         assert str(caught.value) == (
             f"{file.parent} was started with {name} {OPTIONS[name]}, now {OTHER[name]}: "
-            "resume with the old settings, or start anew in another folder"
+            "resume with the old settings, or start a new run in another folder"
         )
     assert file.read_bytes() == before
 
@@ -146,7 +146,7 @@ def test_other_pictures_are_said_in_the_words_of_the_reader(file: Path) -> None:
     assert str(caught.value) == (
         f"{file.parent} was started with seed 0, now 7; data images 4662, now 40; "
         "data shape 128 x 128 x 3, now 64 x 64 x 3; data fingerprint 3f2a, now 77b0: "
-        "resume with the old settings, or start anew in another folder"
+        "resume with the old settings, or start a new run in another folder"
     )
 
 
