@@ -24,7 +24,7 @@ MOST = 1_000_000_000  # unless another limit is given
 LARGEST_SIZE = 2048  # pixels
 LARGEST_WIDTH = 512
 LONGEST_LATENT = 10_000
-LARGEST_SEED = 2**64 - 1
+LARGEST_SEED = 2**63 - 1  # an int64, as TensorFlow's stateless random numbers take
 
 
 # Checks: each converts the text of an option to its value, or raises argparse.ArgumentTypeError.
