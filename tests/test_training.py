@@ -644,7 +644,7 @@ def test_training_works_in_a_thread_that_gets_no_signals(cats: np.ndarray, tmp_p
 def test_starting_anew_where_a_run_is_saved_is_refused(cats: np.ndarray, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
     before = files(tmp_path)
-    with pytest.raises(CheckpointError, match=r"holds a trained model already \(model\.ckpt-6\): resume it"):
+    with pytest.raises(CheckpointError, match=r"already holds a trained model \(model\.ckpt-6\): resume it"):
         train_tiny(cats, tmp_path)
     assert files(tmp_path) == before
 
