@@ -22,7 +22,8 @@ from catdcgan.animation import ANIMATION_SUFFIXES, save_animation
 from catdcgan.data.dataset import Dataset
 from catdcgan.data.download import download_photos
 from catdcgan.data.drawn import draw_cats
-from catdcgan.data.prepare import REPORT, prepare_photos
+from catdcgan.data.listing import REPORT
+from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
 from catdcgan.images import image_grid
 from catdcgan.output import (
@@ -36,7 +37,7 @@ from catdcgan.output import (
     write_pictures,
 )
 from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_start
-from catdcgan.run.folder import RUN_NAME, folder_of, newest_run, next_run
+from catdcgan.run.folder import RunFolder, folder_of, newest_run, next_run
 from catdcgan.run.record import changed_options, read_record
 from catdcgan.run.summary import summarize
 from catdcgan.screen import screen
@@ -111,11 +112,12 @@ def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
     if not options.resume:
         return RECIPES[recipe or "article"]
     out: Path = vars(options).get("out") or newest_run()
-    record = read_record(out / RUN_NAME)
+    file = folder_of(out).record
+    record = read_record(file)
     if record is None:
         return {**RECIPES[recipe or "article"], "out": out}
     if recipe:
-        warnings.warn(f"--recipe is for a new run: settings come from {out / RUN_NAME}", stacklevel=2)
+        warnings.warn(f"--recipe is for a new run: settings come from {file}", stacklevel=2)
     data = record["options"].get("data_source")
     if data and data != DRAWN and options.data_source is None and not Path(data).is_dir():
         raise InputError(
@@ -238,7 +240,7 @@ def _train(options: argparse.Namespace) -> None:
     if settings.data_source is None and not options.resume:
         options.refuse("the following arguments are required: --data")
     if out:
-        _check_run(out, settings, options.resume)
+        _check_run(folder_of(out), settings, options.resume)
     if settings.data_source is None:
         raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
     dataset = _read_data(settings, options)
@@ -270,18 +272,18 @@ def _train(options: argparse.Namespace) -> None:
     print(shlex.join(["catdcgan", "sample", "--checkpoint", str(folder.models / NAME), *z]))
 
 
-def _check_run(out: Path, settings: Settings, resume: bool) -> None:
+def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:
     """Refuse a run that cannot use its folder, before pictures are read and TensorFlow is loaded."""
-    find_start(out / "models", resume)
-    check_folders(out / "models", out / "images")
-    data, run = settings.data_source or DRAWN, [path.resolve() for path in (out, *folder_of(out))]
+    find_start(folder.models, resume)
+    check_folders(folder.models, folder.images)
+    data, run = settings.data_source or DRAWN, [path.resolve() for path in folder]
     if data != DRAWN and Path(data).resolve() in run:
         raise InputError(
             f"the run would write into {data}, the folder of its own pictures: choose another --out, "
             "or leave it out"
         )
     if resume:
-        changed_options(out / RUN_NAME, {name: getattr(settings, name) for name in FIXED}, data={})
+        changed_options(folder.record, {name: getattr(settings, name) for name in FIXED}, data={})
 
 
 def _read_data(settings: Settings, options: argparse.Namespace) -> Dataset:

@@ -10,6 +10,7 @@ Letters in the shapes: n images in a batch, s image size (128), c channels (3 or
 
 from __future__ import annotations
 
+from catdcgan.settings import is_image_size
 from catdcgan.tf1 import tf
 from catdcgan.tf1.layers import batch_normalization, conv2d, conv2d_transpose, dense
 
@@ -124,7 +125,7 @@ def generator(
     Raises:
         ValueError: `image_size` is not a multiple of 16 from 32 up.
     """
-    if image_size < 32 or image_size % 16:
+    if not is_image_size(image_size):
         raise ValueError(f"image_size must be a multiple of 16 from 32 up, not {image_size}")
     with tf.variable_scope("generator", reuse=not is_train):
         side = image_size // 16

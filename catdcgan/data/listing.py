@@ -16,6 +16,7 @@ from typing import NamedTuple
 from catdcgan.errors import InputError
 from catdcgan.run.folder import RUN_NAME
 
+REPORT = "report.json"  # what `prepare` writes beside its pictures
 # Thumbnails, trash folders and the like of Synology, Windows, macOS and Linux.
 SYSTEM_FILES = {
     *("@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx", "lost+found"),
@@ -98,7 +99,12 @@ def is_ignored(name: str) -> bool:
 
 def goes_with_pictures(name: str) -> bool:
     """Whether a file belongs beside pictures: an annotation, or the report of `prepare`."""
-    return name.endswith(".cat") or name == "report.json"
+    return is_annotation(name) or name == REPORT
+
+
+def is_annotation(name: str) -> bool:
+    """Whether a file is an annotation of the CAT dataset, by its name."""
+    return name.endswith(".cat")
 
 
 def passed_over_text(files: Sequence[PurePath]) -> str:

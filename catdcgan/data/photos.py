@@ -28,8 +28,6 @@ FORMATS = {
     "JPEG2000": (".jp2",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
-
-
 IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 LARGEST_PHOTO = 64_000_000  # pixels to decode: 256 MB in each thread
 LARGEST_SIDE = 65_535  # pixels, the limit of JPEG; each row takes memory, however narrow the photo
@@ -43,8 +41,6 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
 GRAY = (128, 128, 128)
 
 

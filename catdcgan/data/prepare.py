@@ -34,15 +34,14 @@ from catdcgan.data.faces import (
     read_annotation,
     usable_square,
 )
-from catdcgan.data.listing import passed_over_text
+from catdcgan.data.listing import REPORT, is_annotation, passed_over_text
 from catdcgan.data.photos import IMAGE_SUFFIXES, limit_decoding, open_image, square_pixels
-from catdcgan.data.sources import Entries, Report, is_annotation, open_source
+from catdcgan.data.sources import Entries, Report, open_source
 from catdcgan.errors import PrepareError
 from catdcgan.files import atomic_write
 from catdcgan.screen import screen
 
 LARGEST_ANNOTATION = 4096  # bytes
-REPORT = "report.json"
 # The dataset's two faults. Copies lack the photo 00000003_019.jpg and the annotation of 00000003_015.jpg; in
 # some, the first's annotation is passed off as the second's. Its left eye, which lies on an ear, reveals it.
 KNOWN_WRONG = {"00000003_019.jpg": "its annotation is known to be wrong"}

@@ -57,11 +57,6 @@ class Report:
         return f"{self.photos} photo{'s' * (self.photos != 1)}: {', '.join(parts)}"
 
 
-def is_annotation(name: str) -> bool:
-    """Whether a file is an annotation of the CAT dataset, by its name."""
-    return name.endswith(".cat")
-
-
 def is_wanted(name: str) -> bool:
     """Whether a file is a photo or the annotation of one, by its name."""
     return is_picture(name.removesuffix(".cat"))

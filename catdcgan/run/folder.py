@@ -43,9 +43,10 @@ class RunFolder(NamedTuple):
         """The file of a step's sample grid."""
         return self.images / f"step_{step:07d}.png"
 
-    def grids(self, step: int) -> list[Path]:
-        """The existing sample grids up to a step, in order."""
-        return [file for file in sorted(self.images.glob("step_*.png")) if file <= self.grid(step)]
+    def grids(self, step: int | None = None) -> list[Path]:
+        """The existing sample grids in order, those up to a step if one is given."""
+        files = sorted(self.images.glob("step_*.png"))
+        return files if step is None else [file for file in files if file <= self.grid(step)]
 
     def refuse_if_moved(self, open_history: TextIO) -> None:
         """Check that the folder is where it was: if it was moved, the open history moved with it.

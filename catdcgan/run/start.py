@@ -56,16 +56,17 @@ def start_run(
         RunError: the run was started with other settings or images.
         OSError: a file cannot be read or written.
     """
+    record = to_record(settings)
     facts = {"images": data.shape[0], "shape": data.shape[1:], "fingerprint": data.fingerprint}
     # Checked again now that the lock is held: another program may have started a run in the meantime.
     if find_start(folder.models, resume):
-        changed_options(folder.record, to_record(settings), facts)
+        changed_options(folder.record, record, facts)
         # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
         substitutes: dict[str, str | None] = {counter.op.name: None for counter in counters}
         substitutes |= {average.op.name: name for name, average in sampling_variables.items()}
         restore_newest(sess, folder.models, tf.global_variables(), substitutes)
     at = Position(*(int(count) for count in sess.run(counters)))
-    record_start(folder.record, at.step, to_record(settings), facts)
+    record_start(folder.record, at.step, record, facts)
     tidy(folder.models)
     for subfolder in {folder.images, folder.log}:
         remove_partial(subfolder)

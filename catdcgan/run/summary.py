@@ -23,7 +23,7 @@ def summarize(folder: RunFolder, size: int) -> None:
     """
     images = folder.images
     losses = read_losses(folder.history)
-    samples = sorted(images.glob("step_*.png"))
+    samples = folder.grids()
     if losses:
         with atomic_write(images / "losses.png") as file:
             plot_losses(losses).savefig(file)
