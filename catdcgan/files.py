@@ -1,13 +1,20 @@
-"""Files that appear whole or not at all: written under a temporary name beside their place, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name beside their place, then renamed.
+
+And what is to be asked of a file before it is read.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from catdcgan.errors import InputError
 
 PARTIAL = ".partial-"  # how the name of a file begins that is still being written
 
@@ -49,3 +56,26 @@ def remove_partial(folder: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink()
+
+
+def refuse_pipes(*paths: Path) -> None:
+    """Refuse named pipes where there should be files, or nothing: to open one could wait for ever.
+
+    Raises:
+        InputError: one is a named pipe.
+    """
+    for path in paths:
+        if path.is_fifo():
+            raise InputError(f"{path} is a named pipe and no file: remove it, or choose another place")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that anybody may have written.
+
+    Raises:
+        ValueError: it is no text, no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
