@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,16 +17,17 @@ import numpy as np
 
 from catdcgan import __version__
 from catdcgan.errors import RunError
-from catdcgan.files import atomic_write
-from catdcgan.settings import FIXED
+from catdcgan.files import atomic_write, parse_json, refuse_pipes
+from catdcgan.settings import FIXED, MOST
 
 
 def record_start(file: Path, step: int, options: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     """Write down what training starts with, whole or not at all; call it under the `lock`.
 
     At step 0 the record begins anew: whatever was started there before has left no checkpoint. A resumed run
-    adds to it, with the options and versions that have changed since the start before. A run of an older
-    version of this program, which has no record, gets one from there on.
+    adds to it, with the options and versions that have changed since the start before; a warning names
+    another CPU or number of cores. A run of an older version of this program, which has no record, gets one
+    from there on.
 
     Args:
         file: ``run.json`` in the folder of the run.
@@ -38,7 +43,9 @@ def record_start(file: Path, step: int, options: Mapping[str, Any], data: Mappin
     versions = _versions()
     changed: dict[str, list[Any]] = {}
     if before:
-        changed = changed_options(file, options, data) | _differences(before["versions"], versions)
+        others = _differences(before["versions"], versions)
+        changed = changed_options(file, options, data) | others
+        _warn_of_other_bits(file, others)
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     record = {
         "options": dict(options),
@@ -90,15 +97,19 @@ def read_record(file: Path) -> dict[str, Any] | None:
 
     Raises:
         RunError: the file is damaged.
+        InputError: it is a named pipe.
     """
+    refuse_pipes(file)
     try:
-        record = json.loads(file.read_text("utf-8"))
+        record = parse_json(file.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:  # no text, or no JSON
         record = None
     match record:
-        case {"options": dict(), "data": {"images": int()}, "versions": dict(), "starts": list()}:
+        case {"options": dict(), "data": {"images": int(count)}, "versions": dict(), "starts": list()} if (
+            0 < count <= MOST
+        ):
             return dict(record)
     raise RunError(f"{file} is damaged: remove it, and the run goes on without a record of its settings")
 
@@ -111,11 +122,21 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
+def _warn_of_other_bits(file: Path, changed: Mapping[str, list[Any]]) -> None:
+    pairs = {name: changed[name] for name in ("cpu", "cores") if None not in changed.get(name, [None])}
+    if pairs:
+        said = "; ".join(f"{name} {was}, now {now}" for name, (was, now) in pairs.items())
+        warnings.warn(
+            f"{file.parent} was trained with {said}: it goes on, but to other bits than without a change",
+            stacklevel=3,
+        )
+
+
 def _as_text(value: Any) -> str:
     return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _versions() -> dict[str, str]:
+def _versions() -> dict[str, str | int | None]:
     from catdcgan.tf1 import GPUS, tf
 
     return {
@@ -125,4 +146,15 @@ def _versions() -> dict[str, str]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "device": "GPU" if GPUS else "CPU",
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
+
+
+def _cpu() -> str:
+    """The name of the CPU's model, or what kind of CPU it is where the system does not tell more."""
+    with suppress(OSError):
+        said = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+        if found := re.search(r"^model name\s*: (.+)$", said, re.MULTILINE):
+            return found[1]
+    return platform.processor() or platform.machine()
