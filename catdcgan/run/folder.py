@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -13,10 +14,12 @@ from typing import NamedTuple, TextIO
 from filelock import FileLock, SoftFileLock, Timeout
 
 from catdcgan.errors import RunError, TrainingError
+from catdcgan.files import atomic_write, refuse_pipes
 
 RUNS = Path("runs")  # where the numbered runs are
 RUN_NAME = "run.json"
 HISTORY_NAME = "history.jsonl"
+SAMPLE_COUNT = 25  # pictures in a sample grid: five by five, small enough to be looked at often
 # It stays when the lock is gone: removing it while another program is about to lock it would let two in. Who
 # holds it stands in a file of its own, as Windows lets no other program read a locked one.
 LOCK_NAME, HOLDER_NAME = ".lock", ".lock-holder"
@@ -43,9 +46,11 @@ class RunFolder(NamedTuple):
         """The file of a step's sample grid."""
         return self.images / f"step_{step:07d}.png"
 
-    def grids(self, step: int) -> list[Path]:
-        """The sample grids that there are, up to a step."""
-        return [file for file in sorted(self.images.glob("step_*.png")) if file <= self.grid(step)]
+    def grids(self, step: float = math.inf) -> list[Path]:
+        """The sample grids that there are, up to a step, by step. A file of another name is none of them."""
+        names = (re.fullmatch(r"step_(\d{7,})\.png", file.name) for file in self.images.glob("step_*.png"))
+        steps = sorted({int(name[1]) for name in names if name})
+        return [self.grid(number) for number in steps if number <= step and self.grid(number).is_file()]
 
     def refuse_if_moved(self, open_history: TextIO) -> None:
         """Notice that the folder is no longer where it was; the open history moved with it.
@@ -91,15 +96,17 @@ def lock(folder: Path) -> Iterator[None]:
     except OSError as error:  # such as "no locks available", of a network drive
         raise RunError(f"{folder} cannot be locked ({error}): choose another folder") from error
     with held:
-        (folder / HOLDER_NAME).write_text(f"process {os.getpid()} (on {socket.gethostname()})", "utf-8")
+        with atomic_write(folder / HOLDER_NAME) as partial:
+            partial.write_text(f"process {os.getpid()} (on {socket.gethostname()})", "utf-8")
         yield
 
 
 def _holder(folder: Path) -> str:
     """Who trains in the folder; it may have begun so lately that it has not written this yet."""
     try:
+        refuse_pipes(folder / HOLDER_NAME)
         return (folder / HOLDER_NAME).read_text("utf-8") or "another program"
-    except FileNotFoundError:
+    except (OSError, ValueError):  # not there, or foreign
         return "another program"
 
 
