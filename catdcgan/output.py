@@ -14,7 +14,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from catdcgan.errors import InputError
+from catdcgan.files import refuse_pipes
 from catdcgan.images import PICTURE_SUFFIXES, check_grid, image_grid, save_image
+from catdcgan.screen import say
 from catdcgan.settings import parse_number
 
 MOST_SAMPLED = 1_000_000  # pictures
@@ -60,6 +62,7 @@ def check_folders(*folders: Path) -> None:
 
 def check_output(out: Path, count: int, size: int, columns: int | None = None) -> None:
     """Refuse what `write_pictures` cannot write, before so many pictures of a size are drawn."""
+    refuse_pipes(out)
     check_folders(out.parent)
     if is_picture_name(out):
         check_grid(out, count, size, columns)
@@ -76,11 +79,11 @@ def write_pictures(images: Iterable[np.ndarray], count: int, out: Path, columns:
     images = tqdm(images, "cats", total=count, unit=" images", delay=2)
     if is_picture_name(out):
         save_image(image_grid(np.stack(list(images)), columns=columns), out)
-        print(f"{count} cats in {out}")
+        say(f"{count} cats in {out}")
         return
     for number, image in enumerate(images):
         save_image(image_grid(image[None]), out / f"cat_{number:05d}.png")
-    print(f"{count} cats in {out}{os.sep}")
+    say(f"{count} cats in {out}{os.sep}")
 
 
 def columns_and_rows(text: str) -> tuple[int, int]:

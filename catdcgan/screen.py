@@ -1,13 +1,30 @@
-"""Where progress, warnings and errors go: stderr, or nowhere where there is none."""
+"""What a person sees: progress, warnings, errors and results. None of it matters as much as the work."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO, cast
+
+# Control characters, among them escape sequences and line breaks, and those that turn the reading direction.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""Text as one line that does nothing to a terminal: control characters become escapes such as ``\x1b``.
+
+    Names of files, and what a server says, may hold any character.
+    """
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def say(text: str) -> None:
+    """Print one line of a result."""
+    print(printable(text))
 
 
 class _Nowhere(io.StringIO):
@@ -24,9 +41,11 @@ def screen() -> TextIO:
     There is no stderr in a Windows program without a console (pythonw) and after ``2>&-``. It is None then:
     tqdm fails on it, and print takes stdout in its place.
     """
-    if sys.stderr is None or getattr(sys.stderr, "closed", False):
-        return _Nowhere()
-    return sys.stderr
+    return _existing(sys.stderr)
+
+
+def _existing(stream: TextIO | None) -> TextIO:
+    return _Nowhere() if stream is None or getattr(stream, "closed", False) else stream
 
 
 def in_notebook() -> bool:
@@ -48,3 +67,27 @@ def shown_if_possible(stream: TextIO) -> Iterator[None]:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())  # what the stream still holds goes there when Python ends
         os.close(nowhere)
+
+
+class _Forgiving:
+    """A stream that goes quiet when it can no longer be written to."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with shown_if_possible(self._stream):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with shown_if_possible(self._stream):
+            pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def forgiving(stream: TextIO | None) -> TextIO:
+    """A stream that may lose its reader, or fill its disk, without an error; drops all in place of None."""
+    return cast(TextIO, _Forgiving(_existing(stream)))

@@ -279,7 +279,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Given]:
         folder, size = calls[-1].folder, calls[-1].settings.image_size
         folder.images.mkdir(parents=True)
         folder.history.write_text('{"step": 1, "d_loss": 1.0, "g_loss": 1.0}\n')
-        Image.new("RGB", (size, size)).save(folder.grid(0))
+        Image.new("RGB", (5 * size, 5 * size)).save(folder.grid(0))
         return [(1.0, 1.0)], [folder.grid(0)]
 
     monkeypatch.setattr("catdcgan.training.run_training", run_training)
