@@ -9,11 +9,11 @@ import shlex
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -25,6 +25,7 @@ from catdcgan.data.drawn import draw_cats
 from catdcgan.data.listing import REPORT
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
+from catdcgan.files import refuse_pipes
 from catdcgan.images import image_grid
 from catdcgan.output import (
     MOST_SAMPLED,
@@ -40,7 +41,7 @@ from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_start
 from catdcgan.run.folder import RunFolder, folder_of, newest_run, next_run
 from catdcgan.run.record import changed_options, read_record
 from catdcgan.run.summary import summarize
-from catdcgan.screen import screen
+from catdcgan.screen import forgiving, printable, say
 from catdcgan.settings import (
     DRAWN,
     FIXED,
@@ -69,14 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        Exit status: 0 for success; 1 for unusable input, which a line on stderr explains; 130 if interrupted.
-        Wrong usage exits with 2.
+        Exit status: 0 for success, even if nobody could be told; 1 for unusable input, which a line on stderr
+        explains; 130 if interrupted. Wrong usage exits with 2.
     """
     for stream in (sys.stdout, sys.stderr):
         # Names that the terminal cannot show are printed with escapes: their files are written by then.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
-    with redirect_stderr(screen()):
+    with redirect_stdout(forgiving(sys.stdout)), redirect_stderr(forgiving(sys.stderr)):
         return _run(arguments)
 
 
@@ -85,20 +86,31 @@ def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda text, *_: tqdm.write(f"catdcgan: warning: {text}", sys.stderr)
+            warnings.showwarning = lambda text, *_: tqdm.write(_message(f"warning: {text}"), sys.stderr)
             if options.run is _train:
                 options = parser(_train_defaults(options)).parse_args(arguments)
             options.run(options)
     except (InputError, OSError) as error:
-        print(f"catdcgan: {error}", file=sys.stderr)
+        print(_message(f"{error}"), file=sys.stderr)
         return 1
     except MemoryError as error:
-        print(f"catdcgan: out of memory ({error}): use fewer or smaller pictures", file=sys.stderr)
+        print(_message(f"out of memory ({error}): use fewer or smaller pictures"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("catdcgan: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _message(text: str) -> str:
+    return f"catdcgan: {printable(text)}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are printable: they repeat what was typed, or a file's name from the shell."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
@@ -118,19 +130,18 @@ def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
         return {**RECIPES[recipe or "article"], "out": out}
     if recipe:
         warnings.warn(f"--recipe is for a new run: settings come from {file}", stacklevel=2)
-    data = record["options"].get("data_source")
+    settings = from_record(record["options"])
+    data = settings.get("data_source")
     if data and data != DRAWN and options.data_source is None and not Path(data).is_dir():
         raise InputError(
             f"the pictures of {out} were in {data}, which no longer exists: give their folder with --data"
         )
-    return {**from_record(record["options"]), "drawn_count": record["data"]["images"], "out": out}
+    return {**settings, "drawn_count": record["data"]["images"], "out": out}
 
 
 def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
     """Build the parser of all commands; `train_defaults` override the defaults of `train`."""
-    main_parser = argparse.ArgumentParser(
-        "catdcgan", description="Train a DCGAN to generate cats, and look at them."
-    )
+    main_parser = _Parser("catdcgan", description="Train a DCGAN to generate cats, and look at them.")
     main_parser.add_argument("--version", action="version", version=__version__)
     commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
     style: dict[str, Any] = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
@@ -248,7 +259,7 @@ def _train(options: argparse.Namespace) -> None:
         settings = replace(settings, data_source=os.path.abspath(settings.data_source))
     out = out or next_run()
     if not options.quiet:
-        print(f"Training on {len(dataset.images)} images in {out}", file=sys.stderr)
+        print(printable(f"Training on {len(dataset.images)} images in {out}"), file=sys.stderr)
 
     from catdcgan.run.start import TrainingData
     from catdcgan.training import run_training
@@ -263,13 +274,13 @@ def _train(options: argparse.Namespace) -> None:
     except (KeyboardInterrupt, SystemExit):
         # Without a history, training had not begun: building the graph takes seconds.
         if folder.history.exists():
-            print(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
+            say(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
             summarize(folder, settings.image_size)
         raise
     summarize(folder, settings.image_size)
-    print(f"{len(losses)} steps done. See {folder.images}, and generate cats with")
+    say(f"{len(losses)} steps done. See {folder.images}, and generate cats with")
     z = [] if settings.z_distribution == "uniform" else ["--z", settings.z_distribution]
-    print(shlex.join(["catdcgan", "sample", "--checkpoint", str(folder.models / NAME), *z]))
+    say(shlex.join(["catdcgan", "sample", "--checkpoint", str(folder.models / NAME), *z]))
 
 
 def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:
@@ -314,6 +325,7 @@ def _sample(options: argparse.Namespace) -> None:
         options.refuse(f"--truncate: {truncate} is above 1, the limit of uniform latents")
 
     existing_checkpoint(options.checkpoint)
+    refuse_pipes(out)
 
     from catdcgan.latents import random_latents, round_walk
     from catdcgan.run.checkpoint import read_architecture
@@ -330,7 +342,7 @@ def _sample(options: argparse.Namespace) -> None:
     if walk:
         bar = tqdm(images, "cats", total=len(z), unit=" images", delay=2)
         save_animation((image_grid(image[None]) for image in bar), out, WALK_MILLISECONDS)
-        print(f"{len(z)} frames in {out}")
+        say(f"{len(z)} frames in {out}")
     else:
         write_pictures(images, count, out, columns)
 
@@ -345,9 +357,9 @@ def _draw(options: argparse.Namespace) -> None:
 def _download(options: argparse.Namespace) -> None:
     path = download_photos(options.url, options.out, options.sha256)
     if options.url:  # kagglehub's folder has been printed already
-        print(path)
+        say(f"{path}")
 
 
 def _prepare(options: argparse.Namespace) -> None:
     report = prepare_photos(options.source, options.out, options.size, options.keep_outliers)
-    print(f"{report.summary()}. Names and reasons: {options.out / REPORT}")
+    say(f"{report.summary()}. Names and reasons: {options.out / REPORT}")

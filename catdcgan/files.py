@@ -1,13 +1,17 @@
-"""Atomic writes: files are written under a temporary name in the same folder, then renamed."""
+"""Atomic writes: under a temporary name in the same folder, then renamed. And checks before reading."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from catdcgan.errors import InputError
 
 PARTIAL = ".partial-"  # prefix of the names of files that are still being written
 
@@ -49,3 +53,26 @@ def remove_partial(folder: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
+
+
+def refuse_pipes(*paths: Path) -> None:
+    """Refuse named pipes in the place of files: opening one could wait forever.
+
+    Raises:
+        InputError: one is a named pipe.
+    """
+    for path in paths:
+        if path.is_fifo():
+            raise InputError(f"{path} is a named pipe, not a file: remove it, or choose another place")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON from a file that anybody may have written.
+
+    Raises:
+        ValueError: it is not text, not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -129,7 +129,7 @@ def training_strip(
     grids = []
     for file in files:
         with Image.open(file) as grid:
-            grids.append(grid_cells(grid, size)[:rows])
+            grids.append(grid_cells(grid.convert("RGB"), size)[:rows])
     cells = np.stack(grids, axis=1)  # (latents, moments, size, size, channels)
     pictures = image_grid(cells.reshape(-1, *cells.shape[2:]), columns=len(files))
     title = size // 5

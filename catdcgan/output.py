@@ -14,7 +14,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from catdcgan.errors import InputError
+from catdcgan.files import refuse_pipes
 from catdcgan.images import PICTURE_SUFFIXES, check_grid, image_grid, save_image
+from catdcgan.screen import say
 from catdcgan.settings import parse_number
 
 MOST_SAMPLED = 1_000_000  # pictures
@@ -75,6 +77,7 @@ def check_output(out: Path, count: int, size: int, columns: int | None = None) -
     Raises:
         InputError: a file is in the way, the grid is too large, or the folder holds other pictures.
     """
+    refuse_pipes(out)
     check_folders(out.parent)
     if is_picture_name(out):
         check_grid(out, count, size, columns)
@@ -97,11 +100,11 @@ def write_pictures(images: Iterable[np.ndarray], count: int, out: Path, columns:
     images = tqdm(images, "cats", total=count, unit=" images", delay=2)
     if is_picture_name(out):
         save_image(image_grid(np.stack(list(images)), columns=columns), out)
-        print(f"{count} cats in {out}")
+        say(f"{count} cats in {out}")
         return
     for number, image in enumerate(images):
         save_image(image_grid(image[None]), out / f"cat_{number:05d}.png")
-    print(f"{count} cats in {out}{os.sep}")
+    say(f"{count} cats in {out}{os.sep}")
 
 
 def columns_and_rows(text: str) -> tuple[int, int]:

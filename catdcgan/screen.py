@@ -1,13 +1,30 @@
-"""Where progress, warnings and errors go: to stderr, or nowhere if there is none."""
+"""What a person sees: progress, warnings, errors and results. None of it may stop the work."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO, cast
+
+# Control characters, such as escape and line breaks, and those that change the reading direction.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""Make text one line that cannot control a terminal: control characters become escapes like ``\x1b``.
+
+    File names and a server's messages may hold any character.
+    """
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def say(text: str) -> None:
+    """Print one line of a result."""
+    print(printable(text))
 
 
 class _Nowhere(io.StringIO):
@@ -24,9 +41,11 @@ def screen() -> TextIO:
     A Windows program without a console (pythonw), or one started with ``2>&-``, has no stderr. It is then
     None: tqdm fails on that, and print writes to stdout instead.
     """
-    if sys.stderr is None or getattr(sys.stderr, "closed", False):
-        return _Nowhere()
-    return sys.stderr
+    return _existing(sys.stderr)
+
+
+def _existing(stream: TextIO | None) -> TextIO:
+    return _Nowhere() if stream is None or getattr(stream, "closed", False) else stream
 
 
 def in_notebook() -> bool:
@@ -49,3 +68,27 @@ def best_effort_output(stream: TextIO) -> Iterator[None]:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())  # Python flushes the stream's buffer there at exit
         os.close(nowhere)
+
+
+class _Forgiving:
+    """A stream that goes quiet when it can no longer be written to."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with best_effort_output(self._stream):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with best_effort_output(self._stream):
+            pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def forgiving(stream: TextIO | None) -> TextIO:
+    """Return a stream that falls silent, without an error, if its reader has gone or its disk is full."""
+    return cast(TextIO, _Forgiving(_existing(stream)))

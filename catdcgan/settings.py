@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar
+
+from catdcgan.errors import InputError
 
 Number = TypeVar("Number", int, float)
 
@@ -244,6 +246,33 @@ def to_record(settings: Settings) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by name, read from run.json; a record of another version may lack some."""
+    """The settings by name, read from run.json; a record of another version may lack some.
+
+    Raises:
+        InputError: a setting cannot have the value in the record.
+    """
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    return {name: None if value == NO_LIMIT else value for name, value in values.items()}
+    values = {name: None if value == NO_LIMIT else value for name, value in values.items()}
+    for item in fields(Settings):
+        if item.name in values and not _can_be(item, values[item.name]):
+            raise InputError(
+                f"the run's run.json is damaged: it cannot hold {item.name} {record[item.name]!r}. "
+                "Remove it, and give the settings as options"
+            )
+    return values
+
+
+def _can_be(item: Field[Any], value: Any) -> bool:
+    """Whether a setting can have a value that was read from JSON."""
+    kind, _, none = str(item.type).partition(" | ")
+    if none and value is None:
+        return True
+    if kind in ("int", "float"):  # `train` takes numbers that options refuse, such as 0 for none
+        if item.name == "image_size" and type(value) is int:
+            return is_image_size(value)
+        least = 1 if item.metadata["fixed"] and item.name not in ("seed", "alpha") else 0
+        return type(value) in ((int,) if kind == "int" else (int, float)) and bool(value >= least)
+    if kind.startswith("tuple"):
+        return isinstance(value, tuple) and all(name in AUGMENT_POLICIES for name in value)
+    choices = item.metadata["parsing"].get("choices")
+    return value in choices if choices else type(value).__name__ == kind

@@ -25,7 +25,7 @@ from catdcgan.run import checkpoint
 from catdcgan.run.checkpoint import name_last_checkpoint
 from catdcgan.run.checkpoint_files import NAME, find_start, latest, remove_old
 from catdcgan.run.events import event_writer, write_picture, write_scalars
-from catdcgan.run.folder import RunFolder, lock
+from catdcgan.run.folder import SAMPLE_COUNT, RunFolder, lock
 from catdcgan.run.history import checked_figures, read_losses, tagged
 from catdcgan.run.interrupts import finish_step_first
 from catdcgan.run.memory import refuse_beyond_memory
@@ -34,11 +34,10 @@ from catdcgan.run.schedule import Position, Schedule
 from catdcgan.run.start import TrainingData, start_run
 from catdcgan.run.watch import Watch
 from catdcgan.sampling import generate
-from catdcgan.screen import best_effort_output
+from catdcgan.screen import best_effort_output, say
 from catdcgan.settings import IMAGE_MODES, Settings, settings_from
 from catdcgan.tf1 import GPUS, tf
 
-SAMPLE_COUNT = 25  # images in a sample grid: five by five, small enough to look at often
 STEP_STREAM = 1  # separates the steps' random numbers from those that order the data
 EVENT_STEPS = 10  # steps between TensorBoard's numbers: enough detail, and small files even after days
 
@@ -228,7 +227,7 @@ def run_training(
                 training.loop(interrupts)
             if interrupts:
                 with best_effort_output(sys.stdout):
-                    print(f"Interrupted after step {at.step}. Saved in {folder.models}: resume to continue.")
+                    say(f"Interrupted after step {at.step}. Saved in {folder.models}: resume to continue.")
     return read_losses(folder.history), training.samples
 
 

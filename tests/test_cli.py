@@ -275,7 +275,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Given]:
         calls.append(Given(settings, data, folder, resume, others))
         folder.images.mkdir(parents=True)
         folder.history.write_text('{"step": 1, "d_loss": 1.0, "g_loss": 1.0}\n')
-        Image.new("RGB", (settings.image_size,) * 2).save(folder.grid(0))
+        Image.new("RGB", (5 * settings.image_size,) * 2).save(folder.grid(0))
         return [(1.0, 1.0)], [folder.grid(0)]
 
     monkeypatch.setattr("catdcgan.training.run_training", run_training)

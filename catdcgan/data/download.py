@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from catdcgan import __version__
 from catdcgan.errors import DownloadError
-from catdcgan.screen import screen
+from catdcgan.files import parse_json, refuse_pipes
+from catdcgan.screen import printable, say, screen
 
 KAGGLE_DATASET = "crawford/cat-dataset"
 TIMEOUT = 30.0  # seconds without a byte after which a connection counts as broken
@@ -62,6 +63,7 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
     Raises:
         DownloadError: the URL cannot be used or reached, the server refuses, the connection broke
             `TRIES` times, the disk is full, or the file is not a whole zip with the given checksum.
+        InputError: a named pipe is in the way of the file.
     """
     if url is None:
         return _from_kaggle()
@@ -71,13 +73,14 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
     _check_url(url)
     target = out if out.suffix.lower() == ".zip" and not out.is_dir() else out / _name(url)
     part = target.with_name(f"{target.name}.part")
+    refuse_pipes(target, part, _notes_of(part))
     try:
         if target.exists():
             _check_file(target, sha256, f"{target} was there already; move it away to download it anew")
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
         options = {"unit": "B", "unit_scale": True, "disable": not progress, "file": screen()}
-        with tqdm(desc=target.name, **options) as bar:
+        with tqdm(desc=printable(target.name), **options) as bar:
             _fetch(url, part, bar)
         try:
             _check_file(part, sha256, f"it came from {url} and is deleted")
@@ -248,7 +251,7 @@ def _notes_of(part: Path) -> Path:
 def _read_notes(part: Path) -> _Notes:
     """The part's notes; empty ones if there are none or they cannot be read."""
     with suppress(OSError, ValueError, TypeError):
-        notes = _Notes(**json.loads(_notes_of(part).read_text("utf-8")))
+        notes = _Notes(**parse_json(_notes_of(part).read_text("utf-8")))
         if isinstance(notes.validator, str | None) and isinstance(notes.total, int | None):
             return notes
     return _Notes("", None, None)
@@ -283,5 +286,5 @@ def _from_kaggle() -> Path:
         raise DownloadError(f"Kaggle: {reason}; or download the zip with a browser from {page}") from error
     if not path.exists():
         raise DownloadError(f"kagglehub says that {KAGGLE_DATASET} is in {path}, where nothing is")
-    print(f"kagglehub keeps {KAGGLE_DATASET} in {path}")
+    say(f"kagglehub keeps {KAGGLE_DATASET} in {path}")
     return path

@@ -21,6 +21,7 @@ from catdcgan.run.folder import RUN_NAME
 
 NO_PICTURE = "its name does not end as a picture's"
 LARGEST_MEMBER = 200_000_000  # bytes of one photo in a zip
+DEEPEST = 100  # folders above a photo in a zip
 LARGEST_ZIP = 100_000_000_000  # bytes of all photos in a zip; with the CAT dataset in it twice, 4 GB
 LARGEST_RATIO = 200  # unpacked to packed size, of members above a megabyte; a photo has 1, a zip bomb 1000
 
@@ -107,7 +108,8 @@ class _ZipEntries(Entries):
         for name, member in zip(names, archive.infolist(), strict=True):
             path = PurePosixPath(name)
             hidden = any(is_ignored(part) for part in path.parts if part != "..")
-            if member.is_dir() or hidden or not runs.isdisjoint(path.parents):
+            deep = len(path.parts) > DEEPEST + 1  # refused below; its many parents are not searched for a run
+            if member.is_dir() or hidden or not (deep or runs.isdisjoint(path.parents)):
                 continue
             if not is_wanted(name):
                 report.passed_over |= {} if goes_with_pictures(path.name) else {name: NO_PICTURE}
@@ -132,6 +134,8 @@ class _ZipEntries(Entries):
         kind = stat.S_IFMT(member.external_attr >> 16)
         if name.startswith("/") or re.match(r"[A-Za-z]:", name):
             return "an absolute name"
+        if len(PurePosixPath(name).parts) > DEEPEST + 1:
+            return f"more than {DEEPEST} folders deep"
         if ".." in name.split("/"):
             return "a path outside its folder"
         if kind not in (0, stat.S_IFREG):

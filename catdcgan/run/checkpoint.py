@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from catdcgan.errors import CheckpointError, DamagedError, TrainingError
 from catdcgan.files import PARTIAL
 from catdcgan.run.checkpoint_files import (
@@ -32,7 +34,8 @@ from catdcgan.run.checkpoint_files import (
     replacement_of,
     to_disk,
 )
-from catdcgan.run.memory import SMALLER
+from catdcgan.run.memory import FLOAT, SMALLER, memory_there_is, parameter_counts
+from catdcgan.settings import IMAGE_MODES, is_image_size
 from catdcgan.tf1 import tf
 
 
@@ -53,17 +56,26 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
             its models, for the ``model.ckpt`` there.
 
     Raises:
-        CheckpointError: there is no checkpoint, it is damaged, or it holds no generator of this program.
+        CheckpointError: there is no checkpoint, it is damaged, or it holds no generator of this program, or
+            one that is larger than memory.
     """
     with _reader(path) as reader:
         shapes = reader.get_variable_to_shape_map()
     try:
-        return architecture(shapes)
-    except (KeyError, ValueError):
+        found = architecture(shapes)
+    except (KeyError, ValueError) as error:
+        reason = f" ({error})" if isinstance(error, ValueError) else ""
         raise CheckpointError(
             f"{path} is not a cat DCGAN: expected generator/dense/kernel (z_dim, features) and "
-            f"generator/logits/kernel (5, 5, channels, width) in it, found {abridged_names(shapes)}"
+            f"generator/logits/kernel (5, 5, channels, width) in it, found {abridged_names(shapes)}{reason}"
         ) from None
+    weights, _ = parameter_counts(found.image_size, found.channels, found.z_dim, found.base_filters)
+    needed, there = FLOAT * weights, memory_there_is()
+    if there is not None and needed > there:
+        raise CheckpointError(
+            f"{path} holds a generator of {needed / 1e9:,.1f} GB, more than all memory ({there / 1e9:,.1f})"
+        )
+    return found
 
 
 def architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
@@ -74,9 +86,11 @@ def architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
     """
     z_dim, features = shapes["generator/dense/kernel"]
     _, _, channels, base_filters = shapes["generator/logits/kernel"]
+    if not (z_dim > 0 and base_filters > 0 and channels in IMAGE_MODES.values()):
+        raise ValueError(f"latents of {z_dim} numbers, width {base_filters}, {channels} channels")
     side = math.isqrt(features // (16 * base_filters))
-    if side * side * 16 * base_filters != features:
-        raise ValueError(f"{features} features are no square of pixels at width {base_filters}")
+    if not is_image_size(16 * side) or side * side * 16 * base_filters != features:
+        raise ValueError(f"{features} features are no square of 2 x 2 pixels or more at width {base_filters}")
     return Architecture(z_dim, base_filters, 16 * side, channels)
 
 
@@ -97,17 +111,20 @@ def restore(
             of our counters and averages.
 
     Raises:
-        CheckpointError: there is no checkpoint, it is damaged, lacks a variable, or holds it in another
-            shape. No variable is changed then.
+        CheckpointError: there is no checkpoint, it is damaged, lacks a variable, or holds it in another shape
+            or type, or with values that are not finite. No variable is changed then.
     """
     with _reader(path) as reader:
-        sources = _sources(path, reader.get_variable_to_shape_map(), variables, substitutes or {})
+        sources = _sources(path, reader, variables, substitutes or {})
         values = []
         for variable, name in sources:
             try:
-                values.append((variable, reader.get_tensor(name)))
+                value = reader.get_tensor(name)
             except (tf.errors.OpError, RuntimeError, IndexError) as error:
                 raise DamagedError(f"{path} is damaged: {name} cannot be read ({error})") from error
+            if not np.isfinite(value).all():  # training saves no such value
+                raise DamagedError(f"{path} is damaged: {name} holds values that are not finite")
+            values.append((variable, value))
     set_variables(sess, values)
 
 
@@ -147,11 +164,12 @@ def restore_newest(
 
 def _sources(
     path: str | os.PathLike[str],
-    shapes: Mapping[str, Sequence[int]],
+    reader: Any,
     variables: Sequence[tf.Variable],
     substitutes: Mapping[str, str | None],
 ) -> list[tuple[tf.Variable, str]]:
     """Pair each variable with the name to read it from; raises like `restore` if one does not fit."""
+    shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     sources = []
     for variable in variables:
         name = variable.op.name
@@ -172,6 +190,10 @@ def _sources(
         if shapes[name] != variable.shape.as_list():
             raise CheckpointError(
                 f"{path} holds {name} as {shapes[name]}, expected {variable.shape.as_list()}"
+            )
+        if types[name] != variable.dtype.base_dtype:
+            raise CheckpointError(
+                f"{path} holds {name} as {types[name].name}, expected {variable.dtype.base_dtype.name}"
             )
     return sources
 

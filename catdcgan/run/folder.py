@@ -13,10 +13,12 @@ from typing import NamedTuple, TextIO
 from filelock import FileLock, SoftFileLock, Timeout
 
 from catdcgan.errors import RunError, TrainingError
+from catdcgan.files import atomic_write, refuse_pipes
 
 RUNS = Path("runs")  # where the numbered runs are
 RUN_NAME = "run.json"
 HISTORY_NAME = "history.jsonl"
+SAMPLE_COUNT = 25  # images in a sample grid: five by five, small enough to look at often
 # The lock's file stays after the lock is released: removing it while another program is about to lock it
 # would let two in. A separate file names the holder, because Windows lets no other program read a locked one.
 LOCK_NAME, HOLDER_NAME = ".lock", ".lock-holder"
@@ -44,9 +46,11 @@ class RunFolder(NamedTuple):
         return self.images / f"step_{step:07d}.png"
 
     def grids(self, step: int | None = None) -> list[Path]:
-        """The existing sample grids in order, those up to a step if one is given."""
-        files = sorted(self.images.glob("step_*.png"))
-        return files if step is None else [file for file in files if file <= self.grid(step)]
+        """The existing sample grids by step, those up to a step if one is given. Other names don't count."""
+        names = (re.fullmatch(r"step_(\d{7,})\.png", file.name) for file in self.images.glob("step_*.png"))
+        steps = sorted({int(name[1]) for name in names if name})
+        files = [self.grid(number) for number in steps if step is None or number <= step]
+        return [file for file in files if file.is_file()]
 
     def refuse_if_moved(self, open_history: TextIO) -> None:
         """Check that the folder is where it was: if it was moved, the open history moved with it.
@@ -92,15 +96,17 @@ def lock(folder: Path) -> Iterator[None]:
     except OSError as error:  # such as "no locks available" on a network drive
         raise RunError(f"{folder} cannot be locked ({error}): choose another folder") from error
     with held:
-        (folder / HOLDER_NAME).write_text(f"process {os.getpid()} (on {socket.gethostname()})", "utf-8")
+        with atomic_write(folder / HOLDER_NAME) as partial:
+            partial.write_text(f"process {os.getpid()} (on {socket.gethostname()})", "utf-8")
         yield
 
 
 def _holder(folder: Path) -> str:
     """Who trains in the folder. A program that has only just taken the lock may not have written this yet."""
     try:
+        refuse_pipes(folder / HOLDER_NAME)
         return (folder / HOLDER_NAME).read_text("utf-8") or "another program"
-    except FileNotFoundError:
+    except (OSError, ValueError):  # not there, or foreign
         return "another program"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import numbers
 import os
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from catdcgan.errors import TrainingError
+from catdcgan.files import parse_json, refuse_pipes
 
 # The keys of a step's record, and the names that TensorBoard shows for some of them.
 COLUMNS = ("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second")
@@ -26,13 +26,30 @@ def read_history(file: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Returns:
         Records with the keys "step" and "epoch" (both count from 1), "d_loss" and "g_loss" (nats), "d_real"
         and "d_fake" (the discriminator's mean output, a probability, on the real and the generated images),
-        and "images_per_second". Runs of older versions lack the last three.
+        and "images_per_second". Runs of older versions lack the last three. Lines that are not such records
+        are left out, with a warning.
 
     Raises:
+        InputError: the file is a named pipe.
         OSError: the file cannot be read.
-        ValueError: a line is not JSON.
     """
-    return [json.loads(line) for line in Path(file).read_text().splitlines()]
+    refuse_pipes(Path(file))
+    records = [_record(line) for line in Path(file).read_bytes().splitlines()]
+    if foreign := records.count(None):
+        warnings.warn(f"{file}: left out {foreign} lines that are not records of steps", stacklevel=2)
+    return [record for record in records if record]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a step that a line holds; None if it holds anything else."""
+    try:
+        record = parse_json(line)
+    except ValueError:
+        return None
+    match record:
+        case {"step": int(), "d_loss": int() | float(), "g_loss": int() | float()}:
+            return dict(record)
+    return None
 
 
 def read_losses(file: str | os.PathLike[str]) -> list[tuple[float, float]]:
@@ -44,23 +61,26 @@ def rewind_history(file: Path, step: int) -> None:
     """Remove the records after a step, or create an empty history and its folder.
 
     An interrupted run took these steps after its last checkpoint, and training takes them again. A
-    half-written line is removed too. If earlier steps are missing, a warning says so.
+    half-written line is removed too. If earlier steps are missing, a warning says so. Lines that are not
+    records are skipped.
 
     Raises:
+        InputError: the file is a named pipe.
         OSError: the file cannot be read or written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    kept_steps, kept_bytes = 0, 0
+    refuse_pipes(file)
+    kept_steps, kept_bytes, read_bytes = 0, 0, 0
     with file.open("a+b") as lines:
         lines.seek(0)
         for line in lines:
-            try:
-                recorded = json.loads(line)["step"]
-            except ValueError:
+            read_bytes += len(line)
+            record = _record(line)
+            if not record:
+                continue
+            if record["step"] > step or not line.endswith(b"\n"):
                 break
-            if recorded > step or not line.endswith(b"\n"):
-                break
-            kept_steps, kept_bytes = kept_steps + 1, kept_bytes + len(line)
+            kept_steps, kept_bytes = kept_steps + 1, read_bytes
         lines.truncate(kept_bytes)
     if kept_steps < step:
         warnings.warn(f"{file} holds {kept_steps} of the run's {step} steps: the rest is lost", stacklevel=2)

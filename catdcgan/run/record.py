@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,16 +17,17 @@ import numpy as np
 
 from catdcgan import __version__
 from catdcgan.errors import RunError
-from catdcgan.files import atomic_write
-from catdcgan.settings import FIXED
+from catdcgan.files import atomic_write, parse_json, refuse_pipes
+from catdcgan.settings import FIXED, MOST
 
 
 def record_start(file: Path, step: int, settings: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     """Record a start of training in an atomic write; call it under the `lock`.
 
     At step 0 the record is new: an earlier start in the folder, if any, left no checkpoint. A resumed run
-    adds an entry with the settings and versions that changed since the previous start. A run of an older
-    version of this program, which has no record, gets one from then on.
+    adds an entry with the settings and versions that changed since the previous start, and warns of another
+    CPU or number of cores. A run of an older version of this program, which has no record, gets one from
+    then on.
 
     Args:
         file: ``run.json`` in the run's folder.
@@ -38,7 +43,9 @@ def record_start(file: Path, step: int, settings: Mapping[str, Any], data: Mappi
     versions = _versions()
     changed: dict[str, list[Any]] = {}
     if before:
-        changed = changed_options(file, settings, data) | _differences(before["versions"], versions)
+        others = _differences(before["versions"], versions)
+        changed = changed_options(file, settings, data) | others
+        _warn_of_other_bits(file, others)
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     record = {
         "options": dict(settings),
@@ -90,15 +97,19 @@ def read_record(file: Path) -> dict[str, Any] | None:
 
     Raises:
         RunError: the file is damaged.
+        InputError: it is a named pipe.
     """
+    refuse_pipes(file)
     try:
-        record = json.loads(file.read_text("utf-8"))
+        record = parse_json(file.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:  # not text, or not JSON
         record = None
     match record:
-        case {"options": dict(), "data": {"images": int()}, "versions": dict(), "starts": list()}:
+        case {"options": dict(), "data": {"images": int(count)}, "versions": dict(), "starts": list()} if (
+            0 < count <= MOST
+        ):
             return dict(record)
     raise RunError(f"{file} is damaged: remove it, and the run goes on without a record of its settings")
 
@@ -111,11 +122,22 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
+def _warn_of_other_bits(file: Path, changed: Mapping[str, list[Any]]) -> None:
+    """Warn of another CPU or number of cores: the promise of the same bits holds for the same ones."""
+    pairs = {name: changed[name] for name in ("cpu", "cores") if None not in changed.get(name, [None])}
+    if pairs:
+        changes = "; ".join(f"{name} {was}, now {now}" for name, (was, now) in pairs.items())
+        warnings.warn(
+            f"{file.parent} was trained with {changes}: training continues, but rounding will differ",
+            stacklevel=3,
+        )
+
+
 def _as_text(value: Any) -> str:
     return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _versions() -> dict[str, str]:
+def _versions() -> dict[str, str | int | None]:
     from catdcgan.tf1 import GPUS, tf
 
     return {
@@ -125,4 +147,15 @@ def _versions() -> dict[str, str]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "device": "GPU" if GPUS else "CPU",
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
+
+
+def _cpu() -> str:
+    """The CPU's model name, or its kind if the system tells no more."""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+        if found := re.search(r"^model name\s*: (.+)$", text, re.MULTILINE):
+            return found[1]
+    return platform.processor() or platform.machine()

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # Lines that TensorFlow's C++ code logs on every machine: start-up messages, and warnings of a missing GPU.
 NOISE = re.compile(
@@ -37,7 +37,8 @@ def without_log_lines() -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stderr)
             log.seek(0)
-            os.write(2, b"".join(line for line in log if not NOISE.match(line)))
+            with suppress(OSError):  # stderr is a full disk, or a pipe that nobody reads
+                os.write(2, b"".join(line for line in log if not NOISE.match(line)))
 
 
 _user_wants_log_lines = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
@@ -49,6 +50,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Take GPU memory as needed, not all at once. A session's own option would come too late: creating the
 # averages of the generator's weights initializes the GPU first.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+# By default XLA interprets a new shape, and compiles it the second time, which rounds otherwise. A resumed
+# run meets an epoch's smaller last batch at another time than an uninterrupted one. So compile at once.
+_LAZY = "--tf_xla_enable_lazy_compilation"
+if _LAZY not in os.environ.get("TF_XLA_FLAGS", ""):
+    os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} {_LAZY}=false".strip()
 
 try:
     os.fstat(2)

@@ -64,8 +64,8 @@ def test_rewinding_cuts_a_half_written_line_so_that_the_file_can_be_read_and_add
     whole = history.read_text()
     with history.open("a") as file:
         file.write('{"step": 6, "epo')
-    with pytest.raises(ValueError, match="line 1 column"):
-        read_history(history)
+    with pytest.warns(UserWarning, match="left out 1 lines that are not records"):
+        assert len(read_history(history)) == 5
     rewind_history(history, 5)
     assert history.read_text() == whole
 
