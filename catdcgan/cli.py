@@ -25,7 +25,7 @@ from catdcgan.data.drawn import draw_cats
 from catdcgan.data.listing import REPORT
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
-from catdcgan.files import refuse_pipes
+from catdcgan.files import FULL, refuse_special
 from catdcgan.images import image_grid
 from catdcgan.output import (
     MOST_SAMPLED,
@@ -34,6 +34,7 @@ from catdcgan.output import (
     columns_and_rows,
     folder_name,
     is_picture_name,
+    new_path,
     picture_or_folder,
     write_pictures,
 )
@@ -56,6 +57,7 @@ from catdcgan.settings import (
     positive,
     recipe_options,
     settings_from,
+    some_path,
     whole,
 )
 
@@ -91,7 +93,8 @@ def _run(arguments: Sequence[str] | None) -> int:
                 options = parser(_train_defaults(options)).parse_args(arguments)
             options.run(options)
     except (InputError, OSError) as error:
-        print(_message(f"{error}"), file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno in FULL
+        print(_message(f"{error}: make room" if full else f"{error}"), file=sys.stderr)
         return 1
     except MemoryError as error:
         print(_message(f"out of memory ({error}): use fewer or smaller pictures"), file=sys.stderr)
@@ -185,7 +188,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     )
     add, shape = command.add_argument, command.add_mutually_exclusive_group()
     text = "a checkpoint, or the folder of a run"
-    add("--checkpoint", default="models/model.ckpt", metavar="PATH", help=text)
+    add("--checkpoint", type=some_path, default="models/model.ckpt", metavar="PATH", help=text)
     text = "how many cats (default: 64)"
     shape.add_argument("--count", type=whole(1, MOST_SAMPLED), default=unset, help=text, **number)
     text = "fill a grid of this shape, such as 8x4 (default: as close to square as possible)"
@@ -228,7 +231,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add = command.add_argument
     text = "https, http or file; without it, Kaggle (needs catdcgan[kaggle])"
     add("url", nargs="?", metavar="URL", help=text)
-    add("--out", type=Path, default=Path("data"), metavar="PATH", help="folder or .zip file, for a URL")
+    add("--out", type=new_path, default=Path("data"), metavar="PATH", help="folder or .zip file, for a URL")
     add("--sha256", metavar="HEX", help="checksum that the file must have, for a URL")
     command.set_defaults(run=_download)
 
@@ -236,7 +239,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += "straightened. From any other photos: their centre squares. Running it again continues."
     command = commands.add_parser("prepare", help="cut square faces out of photos", description=text, **style)
     add = command.add_argument
-    add("source", metavar="SOURCE", help="folder or zip of photos")
+    add("source", type=some_path, metavar="SOURCE", help="folder or zip of photos")
     text = "folder of the pictures and of report.json"
     add("--out", required=True, type=folder_name, metavar="FOLDER", help=text)
     add("--size", type=whole(1, LARGEST_SIZE), **size)
@@ -268,19 +271,17 @@ def _train(options: argparse.Namespace) -> None:
     get_batches = partial(dataset.get_batches, scale=False)  # the graph scales them
     data = TrainingData(get_batches, dataset.shape, dataset.fingerprint())
     try:
-        losses, _ = run_training(
-            settings, data, folder, options.resume, event_files=True, quiet=options.quiet
-        )
+        run_training(settings, data, folder, options.resume, event_files=True, quiet=options.quiet)
     except (KeyboardInterrupt, SystemExit):
         # Without a history, training had not begun: building the graph takes seconds.
         if folder.history.exists():
-            say(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
+            say(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', f'--out={out}'])}")
             summarize(folder, settings.image_size)
         raise
     summarize(folder, settings.image_size)
-    say(f"{len(losses)} steps done. See {folder.images}, and generate cats with")
+    say(f"Training is done. See {folder.images}, and generate cats with")
     z = [] if settings.z_distribution == "uniform" else ["--z", settings.z_distribution]
-    say(shlex.join(["catdcgan", "sample", "--checkpoint", str(folder.models / NAME), *z]))
+    say(shlex.join(["catdcgan", "sample", f"--checkpoint={folder.models / NAME}", *z]))
 
 
 def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:
@@ -325,7 +326,7 @@ def _sample(options: argparse.Namespace) -> None:
         options.refuse(f"--truncate: {truncate} is above 1, the limit of uniform latents")
 
     existing_checkpoint(options.checkpoint)
-    refuse_pipes(out)
+    refuse_special(out)
 
     from catdcgan.latents import random_latents, round_walk
     from catdcgan.run.checkpoint import read_architecture
@@ -362,4 +363,7 @@ def _download(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     report = prepare_photos(options.source, options.out, options.size, options.keep_outliers)
-    say(f"{report.summary()}. Names and reasons: {options.out / REPORT}")
+    text = f"{report.summary()}. Names and reasons: {options.out / REPORT}"
+    if not report.written | report.already_there:
+        raise InputError(text)
+    say(text)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from catdcgan.errors import CheckpointError
 from catdcgan.images import image_grid, save_image, show_image, to_pixels
 from catdcgan.latents import random_latents
 from catdcgan.model import generator
@@ -72,7 +73,10 @@ def sample_one_by_one(
     with closing(tf.Session(graph=graph)) as sess:
         restore(sess, checkpoint, variables)
         for start in range(0, len(z), BATCH_SIZE):
-            yield from to_pixels(sess.run(images, {input_z: z[start : start + BATCH_SIZE]}), pixel_range)
+            values = sess.run(images, {input_z: z[start : start + BATCH_SIZE]})
+            if not np.isfinite(values).all():
+                raise CheckpointError(f"{checkpoint} is damaged: its images have values that are not finite")
+            yield from to_pixels(values, pixel_range)
 
 
 def sampling_output(input_z: tf.Tensor, out_channel_dim: int, alpha: float = 0.2) -> tf.Tensor:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from catdcgan.errors import InputError
-
 Number = TypeVar("Number", int, float)
 
 DRAWN = "drawn"  # instead of a folder of pictures: cats painted by Pillow
@@ -66,6 +64,13 @@ def image_side(text: str) -> int:
 def is_image_size(side: int) -> bool:
     """Whether the networks can be built for images of this side, in pixels."""
     return side >= 32 and side % 16 == 0
+
+
+def some_path(text: str) -> str:
+    """Check that a path is not empty, as an unset shell variable is: it would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def positive(text: str) -> float:
@@ -137,7 +142,7 @@ class Settings:
     data_source: str | None = setting(
         None,
         "--data",
-        str,
+        some_path,
         f'folder of pictures, or "{DRAWN}" for painted cats; with --resume, by default those of the run',
         "FOLDER",
     )
@@ -249,16 +254,13 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """The settings by name, read from run.json; a record of another version may lack some.
 
     Raises:
-        InputError: a setting cannot have the value in the record.
+        ValueError: a setting cannot have the value in the record.
     """
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
     values = {name: None if value == NO_LIMIT else value for name, value in values.items()}
     for item in fields(Settings):
         if item.name in values and not _can_be(item, values[item.name]):
-            raise InputError(
-                f"the run's run.json is damaged: it cannot hold {item.name} {record[item.name]!r}. "
-                "Remove it, and give the settings as options"
-            )
+            raise ValueError(f"{item.name} cannot be {record[item.name]!r}")
     return values
 
 

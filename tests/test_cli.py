@@ -155,8 +155,8 @@ def test_train_resumes_and_says_how_to_look_at_the_result(
     assert status == 0
     assert len(read_losses(tmp_path / "history.jsonl")) == 5
     out = capsys.readouterr().out
-    assert "5 steps done" in out
-    assert f"catdcgan sample --checkpoint {tmp_path}/models/model.ckpt" in out
+    assert "Training is done. See " in out
+    assert f"catdcgan sample --checkpoint={tmp_path}/models/model.ckpt" in out
 
 
 @pytest.mark.slow
@@ -830,7 +830,7 @@ def test_training_with_stderr_closed_makes_all_it_should_and_says_nothing_on_std
     closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command(*arguments)]
     done = subprocess.run(closed, env=environment(), stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0
-    assert done.stdout.startswith("1 steps done. See ")
+    assert done.stdout.startswith("Training is done. See ")
     assert len(read_losses(tmp_path / "history.jsonl")) == 1  # no log line of TensorFlow's has got into it
     assert (tmp_path / "models" / "model.ckpt.index").exists()
 
@@ -900,6 +900,6 @@ def test_an_interrupted_training_saves_and_goes_on(
         *(f"model.ckpt{n}{e}" for n in ("", "-0", f"-{steps}") for e in (".index", ".data-00000-of-00001")),
     }
     words = shlex.split(out.partition("Continue with: ")[2])
-    assert words == ["catdcgan", "train", "--resume", "--out", str(run)]
+    assert words == ["catdcgan", "train", "--resume", f"--out={run}"]
     assert main([*words[1:], f"--steps={steps + 2}"]) == 0
     assert len(read_losses(history)) == steps + 2
