@@ -228,7 +228,7 @@ def run_training(
                 training.loop(interrupts)
             if interrupts:
                 with best_effort_output(sys.stdout):
-                    print(f"Interrupted after step {at.step}. Saved in {folder.models}: resume to continue.")
+                    print(f"Interrupted after step {at.step}. Saved in {folder.models}.")
     return read_losses(folder.history), training.samples
 
 
