@@ -227,7 +227,7 @@ def run_training(
                 training.loop(interrupts)
             if interrupts:
                 with best_effort_output(sys.stdout):
-                    say(f"Interrupted after step {at.step}. Saved in {folder.models}: resume to continue.")
+                    say(f"Interrupted after step {at.step}. Saved in {folder.models}.")
     return read_losses(folder.history), training.samples
 
 
