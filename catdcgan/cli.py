@@ -42,6 +42,7 @@ from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_start
 from catdcgan.run.folder import RunFolder, folder_of, newest_run, next_run
 from catdcgan.run.record import changed_options, read_record
 from catdcgan.run.summary import summarize
+from catdcgan.run.workers import add_worker_options, chosen_workers
 from catdcgan.screen import forgiving, printable, say
 from catdcgan.settings import (
     DRAWN,
@@ -91,6 +92,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             warnings.showwarning = lambda text, *_: tqdm.write(_message(f"warning: {text}"), sys.stderr)
             if options.run is _train:
                 options = parser(_train_defaults(options)).parse_args(arguments)
+                options.typed = sys.argv[1:] if arguments is None else arguments
             options.run(options)
     except (InputError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in FULL
@@ -174,6 +176,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += recipe_options("better")
     add("--recipe", choices=RECIPES, default=unset, help=text)
     add_settings(command, train_defaults)
+    add_worker_options(command)
     add("--quiet", action="store_true", help="show no progress")
     count: dict[str, Any] = {
         "default": train_defaults.get("drawn_count", 4000),
@@ -249,35 +252,48 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
 
 
 def _train(options: argparse.Namespace) -> None:
-    settings = settings_from(vars(options))
+    settings, workers = settings_from(vars(options)), chosen_workers(options)
     out: Path | None = vars(options).get("out")
     if settings.data_source is None and not options.resume:
         options.refuse("the following arguments are required: --data")
-    if out:
+    workers.check(settings.batch_size)
+    if out and workers.leads:
         _check_run(folder_of(out), settings, options.resume)
     if settings.data_source is None:
         raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
+    if options.devices > 1:
+        from catdcgan.run.devices import train_on_devices
+
+        raise SystemExit(train_on_devices(options.devices, options.typed, options.step_limit))
+    if workers.size > 1:  # one error is enough; TensorFlow, not loaded yet, would log ten lines before it
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options.quiet = options.quiet or not workers.leads
     dataset = _read_data(settings, options)
     if settings.data_source != DRAWN:
         settings = replace(settings, data_source=os.path.abspath(settings.data_source))
-    out = out or next_run()
+    if workers.leads:
+        out = out or next_run()
     if not options.quiet:
         print(printable(f"Training on {len(dataset.images)} images in {out}"), file=sys.stderr)
 
     from catdcgan.run.start import TrainingData
     from catdcgan.training import run_training
 
-    folder = folder_of(out)
+    folder = folder_of(out or Path())  # only worker 0 writes
     get_batches = partial(dataset.get_batches, scale=False)  # the graph scales them
     data = TrainingData(get_batches, dataset.shape, dataset.fingerprint())
     try:
-        run_training(settings, data, folder, options.resume, event_files=True, quiet=options.quiet)
+        run_training(
+            settings, data, folder, options.resume, event_files=True, quiet=options.quiet, workers=workers
+        )
     except (KeyboardInterrupt, SystemExit):
         # Without a history, training had not begun: building the graph takes seconds.
-        if folder.history.exists():
+        if workers.leads and folder.history.exists():
             say(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', f'--out={out}'])}")
             summarize(folder, settings.image_size)
         raise
+    if not workers.leads:
+        return
     summarize(folder, settings.image_size)
     say(f"Training is done. See {folder.images}, and generate cats with")
     z = [] if settings.z_distribution == "uniform" else ["--z", settings.z_distribution]

@@ -19,7 +19,9 @@ from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
 
-def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) -> tf.Tensor:
+def augment_images(
+    images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor, rows: tf.Tensor | None = None
+) -> tf.Tensor:
     """Augment each image at random, in a way that gradients can flow through.
 
     ===========  ===========================================================================
@@ -40,6 +42,8 @@ def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) ->
         images: float32 (n, s, s, c) in [-1, 1]; all sizes but n must be known when the graph is built.
         policy: any of `AUGMENT_POLICIES`; their order and repetition do not matter.
         seed: two integers, shape (2,). Use a new pair for each call; the same pair gives the same bits.
+        rows: int32 (3,), where `images` are only some of a batch: the first of them, the end, and the number
+            of images in the batch. Each image gets the random numbers that it would get in the whole batch.
 
     Returns:
         The changed images (n, s, s, c), or `images` itself if the policy is empty.
@@ -57,18 +61,32 @@ def augment_images(images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor) ->
         tf.random.experimental.stateless_split(seed, len(AUGMENT_POLICIES))
     )
     if "color" in policy:
-        images = _jitter_colors(images, color_seed)
+        images = _jitter_colors(images, color_seed, rows)
     if "translation" in policy:
         limit = images.shape[1] // 8
-        shape = (tf.shape(images)[0], 2)
-        moves = tf.random.stateless_uniform(shape, translation_seed, -limit, limit + 1, tf.int32)
+        moves = _uniform(images, (2,), translation_seed, rows, -limit, limit + 1, tf.int32)
         images = _translate(images, moves)
     if "cutout" in policy:
-        images = _cut_out(images, cutout_seed)
+        images = _cut_out(images, cutout_seed, rows)
     return images
 
 
-def _jitter_colors(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _uniform(
+    images: tf.Tensor,
+    shape: tuple[int, ...],
+    seed: tf.Tensor,
+    rows: tf.Tensor | None,
+    lowest: int = 0,
+    end: int | None = None,
+    dtype: tf.DType = tf.float32,
+) -> tf.Tensor:
+    """Random numbers (n, *shape), uniform in [lowest, end), for n images; `rows` as in `augment_images`."""
+    count = tf.shape(images)[0] if rows is None else rows[2]
+    random = tf.random.stateless_uniform((count, *shape), seed, lowest, end, dtype)
+    return random if rows is None else random[rows[0] : rows[1]]
+
+
+def _jitter_colors(images: tf.Tensor, seed: tf.Tensor, rows: tf.Tensor | None) -> tf.Tensor:
     """Change brightness by b, then saturation by the factor s, then contrast by the factor c.
 
     With a pixel's mean over channels m and the image's mean M, the three steps are::
@@ -79,7 +97,7 @@ def _jitter_colors(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     of a pixel and one addend for the image: c * (s * x + (1 - s) * m) + (1 - c) * M + b, of the original x.
     """
     side, channels = images.shape[2:]
-    random = tf.random.stateless_uniform((tf.shape(images)[0], 3, 1, 1), seed)
+    random = _uniform(images, (3, 1, 1), seed, rows)
     brightness, saturation, contrast = random[:, 0] - 0.5, random[:, 1] * 2, random[:, 2] + 0.5
 
     # Multiplying by a 3x3 matrix is slow. Four pixels at once take half the time, despite the zeros.
@@ -112,13 +130,13 @@ def _translate(images: tf.Tensor, moves: tf.Tensor) -> tf.Tensor:
     return tf.custom_gradient(move)(images)
 
 
-def _cut_out(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _cut_out(images: tf.Tensor, seed: tf.Tensor, rows: tf.Tensor | None) -> tf.Tensor:
     """Blank a square of half the side, centred anywhere in the image, borders included."""
     side, channels = images.shape[2:]
     size = side // 2
     lowest = -(size // 2)
     highest = lowest + side - size % 2  # the centre of an odd square is a pixel; of an even one, a corner
-    starts = tf.random.stateless_uniform((tf.shape(images)[0], 2), seed, lowest, highest + 1, tf.int32)
+    starts = _uniform(images, (2,), seed, rows, lowest, highest + 1, tf.int32)
 
     def inside(places: np.ndarray, start: tf.Tensor) -> tf.Tensor:
         return tf.cast((places >= start) & (places < start + size), tf.float32)

@@ -14,8 +14,8 @@ from catdcgan.model import (
     generator,
     generator_loss,
     model_inputs,
-    network_step,
 )
+from catdcgan.parallel.sums import network_step, shared_rows
 from catdcgan.sampling import sampling_output
 from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import GPUS, tf
@@ -120,7 +120,8 @@ def _augmentation(settings: Settings, step: tf.Variable) -> Callable[[tf.Tensor]
     def augment(images: tf.Tensor) -> tf.Tensor:
         if not settings.augment:
             return tf.identity(images)  # initial values depend on the number of operations before them
-        return augment_images(images, settings.augment, tf.stack([settings.seed, 3 * step + next(uses)]))
+        seed = tf.stack([settings.seed, 3 * step + next(uses)])
+        return augment_images(images, settings.augment, seed, shared_rows())
 
     return augment
 
@@ -139,9 +140,12 @@ def _execution_options(settings: Settings) -> Iterator[None]:
 
 
 def _xla_scope() -> Any:
-    """Mark the operations created inside the block for XLA, except random ones: XLA's numbers differ."""
-    random = ("TruncatedNormal", "RandomUniform", "StatelessRandom")
-    return tf.xla.experimental.jit_scope(lambda node: not node.op.startswith(random))
+    """Mark the operations created inside the block for XLA, except random ones: XLA's numbers differ.
+
+    Sums over several workers are not marked either.
+    """
+    others = ("TruncatedNormal", "RandomUniform", "StatelessRandom", "Collective")
+    return tf.xla.experimental.jit_scope(lambda node: not node.op.startswith(others))
 
 
 @contextmanager

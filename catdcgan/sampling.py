@@ -15,7 +15,9 @@ from catdcgan.images import image_grid, save_image, show_image, to_pixels
 from catdcgan.latents import random_latents
 from catdcgan.model import generator
 from catdcgan.run.checkpoint import architecture, read_architecture, restore
+from catdcgan.run.folder import SAMPLE_COUNT
 from catdcgan.screen import screen
+from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import tf
 
 BATCH_SIZE = 64  # images generated at a time
@@ -122,6 +124,12 @@ def generate(
     with sess.graph.as_default():
         images = sampling_output(input_z, out_channel_dim, alpha)
     return to_pixels(sess.run(images, {input_z: z}), pixel_range)
+
+
+def generate_samples(sess: tf.Session, input_z: tf.Tensor, settings: Settings) -> np.ndarray:
+    """Generate the images of a run's sample grid, uint8 (25, s, s, c): always from the same latents."""
+    z = random_latents(SAMPLE_COUNT, settings.z_dim, settings.seed, settings.z_distribution)
+    return generate(sess, input_z, z, IMAGE_MODES[settings.image_mode])
 
 
 def show_generator_output(

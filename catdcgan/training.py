@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from time import monotonic
@@ -20,25 +21,24 @@ from catdcgan.data.dataset import epoch_batches, prefetch
 from catdcgan.errors import TrainingError
 from catdcgan.graph import TrainingGraph, training_graph
 from catdcgan.images import image_grid, save_image, show_image
-from catdcgan.latents import random_latents
+from catdcgan.parallel.group import Group
 from catdcgan.run import checkpoint
-from catdcgan.run.checkpoint import name_last_checkpoint
-from catdcgan.run.checkpoint_files import NAME, find_start, latest, remove_old
+from catdcgan.run.alone import Alone
+from catdcgan.run.checkpoint_files import NAME, latest, remove_old
 from catdcgan.run.events import event_writer, write_picture, write_scalars
-from catdcgan.run.folder import SAMPLE_COUNT, RunFolder, lock
+from catdcgan.run.folder import RunFolder
 from catdcgan.run.history import checked_figures, read_losses, tagged
-from catdcgan.run.interrupts import finish_step_first
-from catdcgan.run.memory import refuse_beyond_memory
-from catdcgan.run.progress import Progress, Speed
+from catdcgan.run.progress import Progress, Speed, step_text
 from catdcgan.run.schedule import Position, Schedule
-from catdcgan.run.start import TrainingData, start_run
+from catdcgan.run.start import TrainingData, check_start, common_facts, start_run
+from catdcgan.run.step_input import step_input
 from catdcgan.run.watch import Watch
-from catdcgan.sampling import generate
+from catdcgan.run.workers import ALONE, Workers, by_worker_0
+from catdcgan.sampling import generate_samples
 from catdcgan.screen import best_effort_output, say
-from catdcgan.settings import IMAGE_MODES, Settings, settings_from
-from catdcgan.tf1 import GPUS, tf
+from catdcgan.settings import Settings, settings_from
+from catdcgan.tf1 import tf
 
-STEP_STREAM = 1  # separates the steps' random numbers from those that order the data
 EVENT_STEPS = 10  # steps between TensorBoard's numbers: enough detail, and small files even after days
 
 Evaluate = Callable[[np.ndarray], Mapping[str, float]]
@@ -82,6 +82,8 @@ def train(
     mixed_precision: bool = False,
     decay_part: float = 0.0,
     data_source: str | None = None,
+    workers: Sequence[str] = (),
+    worker: int = 0,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
 
@@ -140,6 +142,9 @@ def train(
         decay_part: over this last part of the run, such as 0.3, both learning rates fall linearly to 0, so
             that the weights settle and their average with them; 0 for constant rates.
         data_source: where the images come from, such as the path of their folder, for ``run.json``.
+        workers: "host:port" of every process that trains this model, the same list in all of them; for
+            trusted networks only (docs/several-machines.md). Empty if this process trains alone.
+        worker: which of `workers` this one is, from 0. Only worker 0 writes files and returns what it saw.
 
     Returns:
         ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.
@@ -147,11 +152,13 @@ def train(
     Raises:
         CheckpointError: `model_dir` holds a run though `resume` is False, or none though it is True, or the
             run's checkpoint does not fit or cannot be read.
-        RunError: another program trains in `model_dir`, or the run was started with other settings.
-        InputError: `mixed_precision` cannot work because ONEDNN_MAX_CPU_ISA keeps oneDNN from bfloat16.
+        RunError: another program trains in `model_dir`, the run or another worker was started with other
+            settings, or a worker cannot be reached.
+        InputError: `mixed_precision` cannot work because ONEDNN_MAX_CPU_ISA keeps oneDNN from bfloat16, or
+            `workers` cannot train together.
         TrainingError: a loss or a weight is not finite, a file cannot be written, the folder was moved or
-            removed, memory is too small, `get_batches` gives no images in an epoch, or `evaluate` returns
-            anything but real numbers by name. The last good checkpoint is kept.
+            removed, memory is too small, a worker has ended, `get_batches` gives no images in an epoch, or
+            `evaluate` returns anything but real numbers by name. The last good checkpoint is kept.
         ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; an unknown
             `augment` or `z_distribution`; or neither `epoch_count` nor `step_count`.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
@@ -163,7 +170,8 @@ def train(
     settings = settings_from(arguments | {"image_size": height, "image_mode": data_image_mode})
     data = TrainingData(get_batches, data_shape, data_fingerprint)
     folder = RunFolder(Path(model_dir), Path(image_dir), Path(log_dir or model_dir))
-    return run_training(settings, data, folder, resume, show_every_epochs, evaluate, event_files, quiet)
+    run = (settings, data, folder, resume, show_every_epochs, evaluate, event_files, quiet)
+    return run_training(*run, workers=Workers(tuple(workers), worker))
 
 
 def run_training(
@@ -175,33 +183,28 @@ def run_training(
     evaluate: Evaluate | None = None,
     event_files: bool = False,
     quiet: bool = False,
+    workers: Workers = ALONE,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train as described in `train`; see there for the arguments and the errors.
 
     The graph is built before the lock is taken, because that takes seconds. Another program may start a run
     in the meantime, so `start_run` checks the folder again under the lock.
     """
-    if settings.epoch_count is None and settings.step_count is None:
-        raise ValueError("training would never end: give epoch_count or step_count")
-    random_latents(0, settings.z_dim, 0, settings.z_distribution)  # raises for an unknown distribution
-    find_start(folder.models, resume)  # refuse a wrong folder before creating anything in it
-    if not GPUS:
-        refuse_beyond_memory(settings, data.shape[0])
+    check_start(settings, data, folder, resume, workers)
+    facts = common_facts(settings, data, resume)
+    group = Group(workers, facts, folder.models) if workers.size > 1 else Alone()
+    event_files, quiet = event_files and group.leads, quiet or not group.leads
     with tf.Graph().as_default() as graph:
-        net = training_graph(settings)
+        net = group.build(partial(training_graph, settings))
         # `remove_old` deletes old checkpoints, so neither saver may delete any (max_to_keep=0).
         training_saver = tf.train.Saver(tf.global_variables(), max_to_keep=0)
         generator_saver = tf.train.Saver(net.sampling_variables, max_to_keep=0)
         initialize = tf.global_variables_initializer()
         graph.finalize()  # from here on, adding an operation by mistake is an error, not a leak
-        with (
-            lock(folder.models),
-            name_last_checkpoint(folder.models),
-            tf.Session() as sess,
-            finish_step_first() as interrupts,
-        ):
+        with group.session(folder) as (sess, folder, interrupts):
             sess.run(initialize)
-            at = start_run(sess, net.counters, net.sampling_variables, settings, data, folder, resume)
+            here = (settings, data, folder, resume and group.leads, group.size)
+            at = group.start(sess, net, partial(start_run, sess, net.counters, net.sampling_variables, *here))
             schedule = Schedule(settings, data.shape[0], at)
             with (
                 folder.history.open("a", buffering=1) as records,  # buffering=1: line by line
@@ -223,12 +226,13 @@ def run_training(
                     progress=progress,
                     evaluate=evaluate,
                     show_every_epochs=show_every_epochs,
+                    group=group,
                 )
                 training.loop(interrupts)
-            if interrupts:
+            if interrupts and group.leads:
                 with best_effort_output(sys.stdout):
                     say(f"Interrupted after step {at.step}. Saved in {folder.models}.")
-    return read_losses(folder.history), training.samples
+            return read_losses(folder.history), training.samples
 
 
 @dataclass(kw_only=True)
@@ -249,12 +253,13 @@ class Training:
     progress: Progress
     evaluate: Evaluate | None
     show_every_epochs: int
+    group: Alone
     samples: list[Path] = field(default_factory=list)  # files of the sample grids
+    speed: Speed = field(default_factory=Speed)
 
     def __post_init__(self) -> None:
-        """Start watching and timing."""
+        """Start watching."""
         self.watch = Watch(self.settings.smooth)
-        self.speed = Speed()
         self.saved_at = monotonic()
 
     def loop(self, interrupts: Collection[int]) -> None:
@@ -284,6 +289,7 @@ class Training:
         """When the next checkpoint is due by the clock, in the seconds of `monotonic`."""
         return self.saved_at + (60 * self.settings.save_every_minutes or math.inf)
 
+    @by_worker_0
     def begin(self) -> None:
         """Save a new run and write its first grid, or list the existing grids of a resumed run."""
         if latest(self.folder.models):
@@ -300,14 +306,9 @@ class Training:
         return map(self.feed, count(self.at.step), islice(batches, self.at.epoch_step, None))
 
     def feed(self, step: int, batch: np.ndarray) -> tuple[np.ndarray, Feed]:
-        """Flip a batch, if set, for the step that follows `step` steps, and make that step's feed."""
+        """The batch, as the step that follows `step` steps sees it, and that step's feed."""
         settings, net = self.settings, self.net
-        # A step's random numbers depend on the seed and the step alone, so a step can be repeated.
-        random = np.random.default_rng((settings.seed, STEP_STREAM, step))
-        z = random_latents(len(batch), settings.z_dim, random, settings.z_distribution)
-        if settings.flip:
-            mirrored = random.random((len(batch), 1, 1, 1)) < 0.5
-            batch = np.where(mirrored, batch[:, :, ::-1], batch)
+        batch, z = step_input(settings, step, batch)
         factor = self.schedule.learning_rate_factor(step)
         rates = {net.lr_D: factor * settings.learning_rate_D, net.lr_G: factor * settings.learning_rate_G}
         pixels = net.pixels if batch.dtype == np.uint8 else net.input_real
@@ -315,7 +316,7 @@ class Training:
 
     def take_step(self, feed: Feed) -> dict[str, float]:
         """Train both networks on a batch, and return the step's record."""
-        metrics, _ = self.sess.run([self.net.metrics, self.net.step], feed)
+        metrics, _ = self.group.run_step(self.sess, [self.net.metrics, self.net.step], feed)
         losses = {name: float(value) for name, value in metrics.items()}
         if not math.isfinite(losses["d_loss"] + losses["g_loss"]):
             raise TrainingError(f"in step {self.at.step + 1} a loss {NOT_FINITE}")
@@ -323,6 +324,7 @@ class Training:
         self.at.epoch_step += 1
         return {"step": self.at.step, "epoch": self.at.epoch + 1, **losses}
 
+    @by_worker_0
     def look(self, record: dict[str, float], batch: np.ndarray) -> None:
         """Check the losses; every `sample_every_steps`, also write a grid, check and evaluate its images."""
         self.watch.check_losses(self.at.step, record["d_loss"])
@@ -333,12 +335,11 @@ class Training:
             if self.evaluate:
                 record |= checked_figures(self.at.step, self.evaluate(images))
 
+    @by_worker_0
     def note(self, record: dict[str, float], images: int) -> None:
         """Show progress, and write the record of a step to the history and the event file."""
         record["images_per_second"] = round(self.speed.count(images), 1)
-        epochs = "" if self.settings.epoch_count is None else f"/{self.settings.epoch_count}"
-        text = f"epoch {record['epoch']}{epochs}, step {record['step']}: "
-        text += f"D {record['d_loss']:.3f}, G {record['g_loss']:.3f}"
+        text = step_text(record, self.settings.epoch_count)
         to_save = self.schedule.images_to_save(self.at) * self.speed.seconds_per_image
         to_save = min(to_save, self.save_due - monotonic())
         self.progress.update(images, text, self.speed.seconds_per_image, to_save)
@@ -352,8 +353,13 @@ class Training:
         if self.schedule.saves_after_epoch(self.at.epoch):
             self.save()
         if self.show_every_epochs and self.at.epoch % self.show_every_epochs == 0:
-            show_image(image_grid(self.generate(), self.settings.image_mode))
+            show_image(
+                image_grid(
+                    generate_samples(self.sess, self.net.input_z, self.settings), self.settings.image_mode
+                )
+            )
 
+    @by_worker_0
     def save(self) -> None:
         """Write both checkpoints of this step, and delete the oldest.
 
@@ -375,21 +381,18 @@ class Training:
     def write_grid(self) -> np.ndarray:
         """Generate and write a grid from the run's latents; return its images, uint8 (25, s, s, c)."""
         self.folder.refuse_if_moved(self.records)
-        file, images = self.folder.grid(self.at.step), self.generate()
+        file, images = (
+            self.folder.grid(self.at.step),
+            generate_samples(self.sess, self.net.input_z, self.settings),
+        )
         save_image(image_grid(images, self.settings.image_mode), file)
         self.samples.append(file)
         if self.events:
             write_picture(self.events, self.at.step, "samples", file)
         return images
 
+    @by_worker_0
     def write_last_grid(self) -> None:
         """Write the last step's grid if it is missing; after saving, so that each grid's step was saved."""
         if self.settings.sample_every_steps and self.samples[-1] != self.folder.grid(self.at.step):
             self.write_grid()
-
-    def generate(self) -> np.ndarray:
-        """Generate images, uint8 (25, s, s, c), from the run's latents: the same ones from step 0 on."""
-        z = random_latents(
-            SAMPLE_COUNT, self.settings.z_dim, self.settings.seed, self.settings.z_distribution
-        )
-        return generate(self.sess, self.net.input_z, z, IMAGE_MODES[self.settings.image_mode])

@@ -270,6 +270,7 @@ FLOORS = [
     {"tf1", "images", "animation", "latents", "output"},
     {"run", "data"},
     {"model", "diff_augment"},
+    {"parallel"},
     {"sampling"},
     {"graph"},
     {"training"},

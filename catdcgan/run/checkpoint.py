@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -246,21 +246,22 @@ def _reason(error: tf.errors.OpError) -> str:
 
 
 @contextmanager
-def name_last_checkpoint(model_dir: Path) -> Iterator[None]:
-    """Name the last good checkpoint in any error that ends training."""
+def name_last_checkpoint(last_good: Callable[[], str]) -> Iterator[None]:
+    """Name the last good checkpoint, as `last_good` does, in any error that ends training."""
     try:
         yield
     except TrainingError as error:
-        raise TrainingError(f"{error}; {_last_good(model_dir)}") from error
+        raise TrainingError(f"{error}; {last_good()}") from error
     except OSError as error:
         remedy = "Fix that (is the disk full?), then resume"
-        raise TrainingError(f"{error}. {remedy}; {_last_good(model_dir)}") from error
+        raise TrainingError(f"{error}. {remedy}; {last_good()}") from error
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         reason = str(error).partition("\n")[0]
-        raise TrainingError(f"out of memory ({reason}): {SMALLER}; {_last_good(model_dir)}") from error
+        raise TrainingError(f"out of memory ({reason}): {SMALLER}; {last_good()}") from error
 
 
-def _last_good(model_dir: Path) -> str:
+def last_good(model_dir: Path) -> str:
+    """Say which checkpoint in a folder is the last good one."""
     good = latest(model_dir)
     return f"the last good checkpoint is {good}" if good else f"there is no checkpoint in {model_dir}"
 

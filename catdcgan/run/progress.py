@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 from types import TracebackType
 
@@ -24,6 +25,13 @@ def human_time(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+def step_text(record: Mapping[str, float], epoch_count: int | None) -> str:
+    """Say where the run is, and its losses, given the record of a step."""
+    epochs = "" if epoch_count is None else f"/{epoch_count}"
+    text = f"epoch {record['epoch']}{epochs}, step {record['step']}: "
+    return text + f"D {record['d_loss']:.3f}, G {record['g_loss']:.3f}"
 
 
 class Speed:

@@ -21,7 +21,9 @@ from catdcgan.files import atomic_write, parse_json, refuse_special
 from catdcgan.settings import FIXED, MOST, from_record
 
 
-def record_start(file: Path, step: int, settings: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def record_start(
+    file: Path, step: int, settings: Mapping[str, Any], data: Mapping[str, Any], workers: int = 1
+) -> None:
     """Record a start of training in an atomic write; call it under the `lock`.
 
     At step 0 the record is new: an earlier start in the folder, if any, left no checkpoint. A resumed run
@@ -34,23 +36,24 @@ def record_start(file: Path, step: int, settings: Mapping[str, Any], data: Mappi
         step: the step that training continues from; 0 for a new run.
         settings: by name, as JSON can hold them.
         data: facts about the images, such as their number, shape and fingerprint.
+        workers: number of processes that train.
 
     Raises:
         RunError: as in `changed_options`.
         OSError: the file cannot be written; an existing file is kept.
     """
     before = read_record(file) if step else None
-    versions = _versions()
+    computing = {**versions(), "workers": workers}
     changed: dict[str, list[Any]] = {}
     if before:
-        others = _differences(before["versions"], versions)
+        others = differences({"workers": 1} | before["versions"], computing)
         changed = changed_options(file, settings, data) | others
         _warn_of_other_bits(file, others)
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     record = {
         "options": dict(settings),
         "data": dict(data),
-        "versions": versions,
+        "versions": computing,
         "starts": [*(before["starts"] if before else []), {"time": now, "step": step, "changed": changed}],
     }
     with atomic_write(file) as partial:
@@ -76,11 +79,11 @@ def changed_options(file: Path, settings: Mapping[str, Any], data: Mapping[str, 
     before = read_record(file)
     if before is None:
         return {}
-    changed = _differences(before["options"], settings)
+    changed = differences(before["options"], settings)
     fixed = {name: pair for name, pair in changed.items() if name in FIXED}
-    fixed |= {f"data {name}": pair for name, pair in _differences(before["data"], data).items()}
+    fixed |= {f"data {name}": pair for name, pair in differences(before["data"], data).items()}
     conflicts = [
-        f"{name} {_as_text(was)}, now {_as_text(now)}"
+        f"{name} {as_text(was)}, now {as_text(now)}"
         for name, (was, now) in fixed.items()
         if None not in (was, now)
     ]
@@ -90,6 +93,27 @@ def changed_options(file: Path, settings: Mapping[str, Any], data: Mapping[str, 
             "resume with the old settings, or start a new run in another folder"
         )
     return changed
+
+
+def refuse_differences(facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse workers that were started with different settings, images or versions.
+
+    Args:
+        facts: by the name of the worker: what must be the same, read from JSON.
+
+    Raises:
+        RunError: some differ; the message says in what.
+    """
+    (leader, first), *others = facts.items()
+    for worker, other in others:
+        if changed := differences(first, other):
+            pairs = [
+                f"{name} {as_text(here)} and {as_text(there)}" for name, (here, there) in changed.items()
+            ]
+            raise RunError(
+                f"{leader} and {worker} were started with different {'; '.join(pairs)}: "
+                "give all workers the same options, pictures and versions"
+            )
 
 
 def read_record(file: Path) -> dict[str, Any] | None:
@@ -119,7 +143,7 @@ def read_record(file: Path) -> dict[str, Any] | None:
     raise RunError(f"{file} is damaged{reason}: remove it, and resume with the run's settings as options")
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
     """{name: [before, now]} of all that differs between values read from JSON and values to be written."""
     now = json.loads(json.dumps(now))  # turns tuples into lists
     names = [*before, *(name for name in now if name not in before)]
@@ -128,8 +152,10 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 
 
 def _warn_of_other_bits(file: Path, changed: Mapping[str, list[Any]]) -> None:
-    """Warn of another CPU or number of cores: the promise of the same bits holds for the same ones."""
-    pairs = {name: changed[name] for name in ("cpu", "cores") if None not in changed.get(name, [None])}
+    """Warn of another CPU, number of cores or of workers: only with the same ones are bits the same."""
+    pairs = {
+        name: changed[name] for name in ("cpu", "cores", "workers") if None not in changed.get(name, [None])
+    }
     if pairs:
         changes = "; ".join(f"{name} {was}, now {now}" for name, (was, now) in pairs.items())
         warnings.warn(
@@ -138,11 +164,13 @@ def _warn_of_other_bits(file: Path, changed: Mapping[str, list[Any]]) -> None:
         )
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A setting as people write it: a shape as 128 x 128 x 3."""
     return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _versions() -> dict[str, str | int | None]:
+def versions() -> dict[str, str | int | None]:
+    """What this process computes with: versions of programs, and the hardware."""
     from catdcgan.tf1 import GPUS, tf
 
     return {

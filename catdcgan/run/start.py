@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from catdcgan.files import remove_partial
+from catdcgan.latents import random_latents
 from catdcgan.run.checkpoint import restore_newest
 from catdcgan.run.checkpoint_files import find_start, tidy
 from catdcgan.run.folder import RunFolder
 from catdcgan.run.history import rewind_history
-from catdcgan.run.record import changed_options, record_start
+from catdcgan.run.memory import refuse_beyond_memory
+from catdcgan.run.record import changed_options, record_start, versions
 from catdcgan.run.schedule import Position
+from catdcgan.run.workers import Workers
 from catdcgan.settings import Settings, to_record
-from catdcgan.tf1 import tf
+from catdcgan.tf1 import GPUS, tf
 
 
 class TrainingData(NamedTuple):
@@ -24,6 +29,39 @@ class TrainingData(NamedTuple):
     get_batches: Callable[..., Iterable[np.ndarray]]
     shape: tuple[int, int, int, int]  # (images, s, s, c)
     fingerprint: str | None
+
+    def facts(self) -> dict[str, Any]:
+        """What tells these images from others, as JSON can hold it."""
+        return {"images": self.shape[0], "shape": self.shape[1:], "fingerprint": self.fingerprint}
+
+
+def check_start(
+    settings: Settings, data: TrainingData, folder: RunFolder, resume: bool, workers: Workers
+) -> None:
+    """Check what can be checked before anything is built or written.
+
+    Raises:
+        ValueError: the run would never end, or has an unknown distribution of latents.
+        CheckpointError: there is a run and should be none, or the reverse.
+        InputError: the workers cannot train together.
+        TrainingError: memory is too small.
+    """
+    if settings.epoch_count is None and settings.step_count is None:
+        raise ValueError("training would never end: give epoch_count or step_count")
+    random_latents(0, settings.z_dim, 0, settings.z_distribution)
+    workers.check(settings.batch_size)
+    if workers.leads:
+        find_start(folder.models, resume)
+    if not GPUS:
+        batch_size = math.ceil(settings.batch_size / workers.size)
+        refuse_beyond_memory(replace(settings, batch_size=batch_size), data.shape[0])
+
+
+def common_facts(settings: Settings, data: TrainingData, resume: bool) -> dict[str, Any]:
+    """What must be the same for all workers that train together; the images may be in different folders."""
+    computing = versions()
+    same = {name: computing[name] for name in ("catdcgan", "tensorflow", "numpy", "device")}
+    return to_record(settings) | {"data_source": None} | data.facts() | same | {"resume": resume}
 
 
 def start_run(
@@ -34,6 +72,7 @@ def start_run(
     data: TrainingData,
     folder: RunFolder,
     resume: bool,
+    workers: int = 1,
 ) -> Position:
     """Restore the run, if there is one to continue, record the start in run.json, and tidy the folder.
 
@@ -47,6 +86,7 @@ def start_run(
         data: the images.
         folder: of the run.
         resume: True if there must be a run to continue, False if there must be none.
+        workers: number of processes that train.
 
     Returns:
         The position of the run.
@@ -57,7 +97,7 @@ def start_run(
         OSError: a file cannot be read or written.
     """
     record = to_record(settings)
-    facts = {"images": data.shape[0], "shape": data.shape[1:], "fingerprint": data.fingerprint}
+    facts = data.facts()
     # Checked again now that the lock is held: another program may have started a run in the meantime.
     if find_start(folder.models, resume):
         changed_options(folder.record, record, facts)
@@ -66,7 +106,7 @@ def start_run(
         substitutes |= {average.op.name: name for name, average in sampling_variables.items()}
         restore_newest(sess, folder.models, tf.global_variables(), substitutes)
     at = Position(*(int(count) for count in sess.run(counters)))
-    record_start(folder.record, at.step, record, facts)
+    record_start(folder.record, at.step, record, facts, workers)
     tidy(folder.models)
     for subfolder in {folder.images, folder.log}:
         remove_partial(subfolder)

@@ -78,7 +78,7 @@ def test_what_cannot_fit_is_refused_before_anything_is_made(
     there: int | None, gpus: list[str], cats: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("catdcgan.run.memory.memory_there_is", lambda: there)
-    monkeypatch.setattr("catdcgan.training.GPUS", gpus)
+    monkeypatch.setattr("catdcgan.run.start.GPUS", gpus)
     if there is None or gpus:
         assert len(train_tiny(cats, tmp_path, step_count=1)[0]) == 1
         return

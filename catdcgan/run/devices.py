@@ -1,0 +1,113 @@
+"""The workers of ``--devices``: processes on this machine, each with a GPU or a share of the cores."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from tempfile import TemporaryFile
+from time import monotonic, sleep
+
+from catdcgan.run.interrupts import STOPS
+from catdcgan.screen import best_effort_output, screen
+
+COUNT_GPUS = "from catdcgan.tf1 import GPUS; print(len(GPUS))"  # in a process of its own: it loads TensorFlow
+WORKER = "from catdcgan.run.devices import follow_parent; follow_parent()\n"
+WORKER += "from catdcgan.cli import main; raise SystemExit(main())"
+GRACE = 30  # seconds in which workers may end by themselves, beyond the limit of a step
+
+
+def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) -> int:
+    """Run the command line `arguments` in `count` workers, and return its exit status.
+
+    Worker 0 uses the screen. What another one printed is shown if it fails. Signals go to all of them.
+    """
+    with ExitStack() as stack:
+        # Bound until the end, so no other program gets these ports. TensorFlow may still listen on them.
+        holders = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for holder in holders:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", 0))
+        addresses = ",".join(f"127.0.0.1:{holder.getsockname()[1]}" for holder in holders)
+        outputs = [None, *(stack.enter_context(TemporaryFile()) for _ in holders[1:])]
+        workers: list[subprocess.Popen[bytes]] = []
+
+        def pass_on(number: int, _: object = None) -> None:
+            for worker in workers:
+                worker.send_signal(number)  # not sent to one that has ended
+
+        for number in STOPS:
+            stack.callback(signal.signal, number, signal.signal(number, pass_on))
+        for index, (variables, cores) in enumerate(_shares(count)):
+            command = [sys.executable, "-c", WORKER, *arguments, "--devices=1"]
+            command += [f"--workers={addresses}", f"--worker={index}"]
+            # Sessions of their own: Ctrl-C in a terminal reaches this process alone, which passes it on.
+            worker = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=outputs[index],
+                stderr=outputs[index],
+                env={**os.environ, **variables},
+                start_new_session=True,
+            )
+            workers.append(worker)
+            stack.callback(worker.kill)
+            if cores:
+                os.sched_setaffinity(worker.pid, cores)
+        first = _wait(workers, step_limit)
+        if first and (output := outputs[first]):
+            output.seek(0)
+            with best_effort_output(screen()):
+                print(f"Worker {first}: {output.read().decode(errors='replace').strip()}", file=screen())
+        statuses = [worker.returncode for worker in workers]
+    status = next(filter(None, statuses), 0)
+    return 128 - status if status < 0 else status
+
+
+def _wait(workers: Sequence[subprocess.Popen[bytes]], step_limit: float) -> int | None:
+    """Wait until all have ended; once one has failed, stop the others. Return the first that failed."""
+    first, end = None, float("inf")
+    while any([worker.poll() is None for worker in workers]):
+        failed = [n for n, worker in enumerate(workers) if worker.returncode not in (None, 0, 129, 130, 143)]
+        if failed and first is None:
+            first, end = failed[0], monotonic() + step_limit + GRACE
+            for worker in workers:
+                worker.terminate()
+        if monotonic() > end:
+            for worker in workers:
+                worker.kill()
+        sleep(0.1)
+    return first
+
+
+def _shares(count: int) -> list[tuple[dict[str, str], list[int]]]:
+    """The environment variables of each worker, and the numbers of its CPU cores, if it shares them."""
+    found = int(subprocess.run([sys.executable, "-c", COUNT_GPUS], capture_output=True, check=True).stdout)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    there = found or len(cores) or os.cpu_count() or 1
+    if count > there:
+        kind = "GPUs" if found else "cores"
+        warnings.warn(f"{count} devices share the {there} {kind} of this machine", stacklevel=3)
+    if found:
+        gpus = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(found)))).split(",")
+        return [({"CUDA_VISIBLE_DEVICES": gpus[index % found]}, []) for index in range(count)]
+    parts = [cores[len(cores) * n // count : len(cores) * (n + 1) // count] for n in range(count)]
+    return [({}, part or cores[index % there :][:1]) for index, part in enumerate(parts)]
+
+
+def follow_parent() -> None:
+    """End as after SIGTERM when the process that started this one is gone: its end of stdin closes then."""
+
+    def watch() -> None:
+        os.read(0, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        sleep(GRACE)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
