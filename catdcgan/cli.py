@@ -42,7 +42,7 @@ from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_start
 from catdcgan.run.folder import RunFolder, folder_of, newest_run, next_run
 from catdcgan.run.record import changed_options, read_record
 from catdcgan.run.summary import summarize
-from catdcgan.run.workers import add_worker_options, chosen_workers
+from catdcgan.run.workers import add_worker_options, check_batch_size, chosen_workers
 from catdcgan.screen import forgiving, printable, say
 from catdcgan.settings import (
     DRAWN,
@@ -257,6 +257,7 @@ def _train(options: argparse.Namespace) -> None:
     if settings.data_source is None and not options.resume:
         options.refuse("the following arguments are required: --data")
     workers.check(settings.batch_size)
+    check_batch_size(settings.batch_size, options.devices)
     if out and workers.leads:
         _check_run(folder_of(out), settings, options.resume)
     if settings.data_source is None:

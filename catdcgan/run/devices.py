@@ -20,7 +20,9 @@ from catdcgan.screen import best_effort_output, screen
 COUNT_GPUS = "from catdcgan.tf1 import GPUS; print(len(GPUS))"  # in a process of its own: it loads TensorFlow
 WORKER = "from catdcgan.run.devices import follow_parent; follow_parent()\n"
 WORKER += "from catdcgan.cli import main; raise SystemExit(main())"
-GRACE = 30  # seconds in which workers may end by themselves, beyond the limit of a step
+PAUSE = 5  # seconds in which the others notice by themselves that a worker has failed
+GRACE = 10  # seconds, beyond the limit of a step, after which they are killed
+ORPHAN_SECONDS = 60  # in which a worker whose parent is gone may save
 
 
 def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) -> int:
@@ -61,29 +63,35 @@ def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) ->
             if cores:
                 os.sched_setaffinity(worker.pid, cores)
         first = _wait(workers, step_limit)
-        if first and (output := outputs[first]):
+        # Worker 0 has shown its own error, unless it was killed: then another one says what to do.
+        shown = first or (1 if workers[0].returncode < 0 and first is not None else 0)
+        if output := outputs[shown]:
             output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+            code = workers[shown].returncode
+            ended = (
+                f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+            )
             with best_effort_output(screen()):
-                print(f"Worker {first}: {output.read().decode(errors='replace').strip()}", file=screen())
-        statuses = [worker.returncode for worker in workers]
-    status = next(filter(None, statuses), 0)
+                print(f"Worker {shown} {ended}. {said}".strip(), file=screen())
+        status = next(filter(None, [worker.returncode for worker in workers]), 0)
     return 128 - status if status < 0 else status
 
 
 def _wait(workers: Sequence[subprocess.Popen[bytes]], step_limit: float) -> int | None:
-    """Wait until all have ended; once one has failed, stop the others. Return the first that failed."""
-    first, end = None, float("inf")
-    while any([worker.poll() is None for worker in workers]):
-        failed = [n for n, worker in enumerate(workers) if worker.returncode not in (None, 0, 129, 130, 143)]
+    """Wait until all have ended, and return the first that failed; the others are stopped soon after it."""
+    first, failed_at = None, float("inf")
+    while True:
+        statuses = [worker.poll() for worker in workers]
+        failed = [number for number, status in enumerate(statuses) if status not in (None, 0, 129, 130, 143)]
         if failed and first is None:
-            first, end = failed[0], monotonic() + step_limit + GRACE
+            first, failed_at = failed[0], monotonic()
+        if None not in statuses:
+            return first
+        if monotonic() > failed_at + PAUSE:  # they have not noticed: they read pictures, or wait for it
             for worker in workers:
-                worker.terminate()
-        if monotonic() > end:
-            for worker in workers:
-                worker.kill()
+                worker.terminate() if monotonic() < failed_at + step_limit + GRACE else worker.kill()
         sleep(0.1)
-    return first
 
 
 def _shares(count: int) -> list[tuple[dict[str, str], list[int]]]:
@@ -107,7 +115,7 @@ def follow_parent() -> None:
     def watch() -> None:
         os.read(0, 1)
         os.kill(os.getpid(), signal.SIGTERM)
-        sleep(GRACE)
+        sleep(ORPHAN_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

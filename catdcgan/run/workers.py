@@ -23,6 +23,12 @@ MOST_DEVICES = 1024
 TF_CONFIG = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
 
+def check_batch_size(batch_size: int, workers: int) -> None:
+    """Refuse a batch in which not every worker gets an image; raises InputError."""
+    if batch_size < workers:
+        raise InputError(f"a batch size of {batch_size} is too small for {workers} workers: raise it")
+
+
 @dataclass(frozen=True)
 class Workers:
     """The processes that train together; without addresses, this one trains alone."""
@@ -77,8 +83,7 @@ class Workers:
                 raise InputError(f"{address} is the address of two workers: each needs its own")
         if not 0 <= self.index < self.size:
             raise InputError(f"there is no worker {self.index} among {self.size}, which are numbered from 0")
-        if batch_size < self.size:
-            raise InputError(f"a batch size of {batch_size} is too small for {self.size} workers: raise it")
+        check_batch_size(batch_size, self.size)
 
 
 ALONE = Workers()
