@@ -10,13 +10,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help notebook lab quick test coverage lint format bench clean pins
+.PHONY: help notebook lab quick test test-workers coverage lint format bench clean pins
 
 help:
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
 	@echo "make lab        open a copy of the notebook to work in, runs/my_cat_dcgan.ipynb, in JupyterLab"
 	@echo "make quick      run the tests that train nothing, in under a minute"
 	@echo "make test       run every test, the notebook among them; some: make test ARGS=\"-k resume\""
+	@echo "make test-workers  kill, freeze and delay workers that train together; some four minutes"
 	@echo "make coverage   run the tests and list the lines that none reaches"
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
@@ -38,14 +39,19 @@ lab: .venv/.installed
 # the longest, the notebook, comes first. A cell of it may take up to ten minutes on a slow machine.
 PYTEST := $(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/.installed
-	$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks/cat_dcgan.ipynb tests $(ARGS)
+	$(PYTEST) -m "not workers" --nbval --nbval-current-env --nbval-cell-timeout=600 \
+		notebooks/cat_dcgan.ipynb tests $(ARGS)
+
+# One after the other: each starts processes of its own.
+test-workers: .venv/.installed
+	$(RUN) pytest -m workers tests/parallel $(ARGS)
 
 quick: .venv/.installed
-	$(PYTEST) -m "not slow" tests $(ARGS)
+	$(PYTEST) -m "not slow and not workers" tests $(ARGS)
 
 # In one process, as coverage counts there; the notebook would hide what no test reaches.
 coverage: .venv/.installed
-	$(RUN) coverage run -m pytest -q tests $(ARGS)
+	$(RUN) coverage run -m pytest -q -m "not workers" tests $(ARGS)
 	$(RUN) coverage combine -q
 	$(RUN) coverage report --show-missing --skip-covered
 

@@ -28,6 +28,7 @@ from catdcgan.cli import main
 from catdcgan.images import image_grid
 from catdcgan.run.folder import RunFolder, folder_of
 from catdcgan.run.start import TrainingData
+from catdcgan.run.workers import Workers
 from catdcgan.settings import RECIPES, Settings
 
 REPOSITORY = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ OPTIONS = {
     "train": [
         *("out", "resume", "recipe"),
         *(item.metadata["option"].removeprefix("--") for item in fields(Settings)),
-        *("quiet", "drawn-count"),
+        *("devices", "workers", "worker", "step-limit", "quiet", "drawn-count"),
     ],
     "sample": [
         *("checkpoint", "count", "grid", "seed", "truncate", "walk", "frames", "out", "half-range", "alpha"),
@@ -321,7 +322,7 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
     )
     assert not [f.name for f in fields(Settings) if getattr(settings, f.name) == f.default], "left out above"
     assert folder == folder_of(tmp_path)
-    assert (resume, others) == (True, {"event_files": True, "quiet": True})
+    assert (resume, others) == (True, {"event_files": True, "quiet": True, "workers": Workers()})
     get_batches: Any = data.get_batches
     dataset = get_batches.func.__self__
     assert next(get_batches(1)).dtype == np.uint8  # the graph scales
