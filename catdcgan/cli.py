@@ -62,6 +62,7 @@ from catdcgan.settings import (
 # Modules that need TensorFlow are imported in the commands that use them: --help and usage errors are fast.
 
 MOST_PAINTED = 100_000  # pictures; all of them are in memory at once
+FEW = 100  # pictures; docs/few-pictures.md shows what fewer give
 MOST_SCALED = 8  # times
 MOST_FRAMES = 10_000  # from one cat to the next
 WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # about two seconds from one cat to the next
@@ -261,11 +262,18 @@ def _train(options: argparse.Namespace) -> None:
     if settings.data_source is None:
         raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
     dataset = _read_data(settings, options)
+    count = len(dataset.images)
     if settings.data_source != DRAWN:
+        if count < FEW and not options.resume:
+            warnings.warn(
+                f"too few pictures ({count}): all that is generated will look like them. Give hundreds, "
+                "better a few thousand of one kind; docs/few-pictures.md shows the difference",
+                stacklevel=2,
+            )
         settings = replace(settings, data_source=os.path.abspath(settings.data_source))
     out = out or next_run()
     if not options.quiet:
-        print(printable(f"Training on {len(dataset.images)} images in {out}"), file=sys.stderr)
+        print(printable(f"Training on {count} images in {out}"), file=sys.stderr)
 
     from catdcgan.run.start import TrainingData
     from catdcgan.training import run_training

@@ -160,6 +160,7 @@ def test_train_resumes_and_says_how_to_look_at_the_result(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default:.*too few")
 def test_train_takes_a_folder_of_pictures(tmp_path: Path) -> None:
     assert main(["draw", "--count=5", "--size=48", f"--out={tmp_path / 'cats'}"]) == 0
     assert (
@@ -222,6 +223,7 @@ def test_a_recipe_sets_what_the_command_does_not(given: list[Given], tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default:--recipe is for a new run")
+@pytest.mark.filterwarnings("default:.*too few")
 @pytest.mark.parametrize(
     ("data", "options"),
     [
@@ -327,6 +329,25 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
     assert next(get_batches(1)).dtype == np.uint8  # the graph scales
     assert np.array_equal(dataset.images, draw_cats(4, 48, seed=6, mode="L"))
     assert (dataset.seed, data.shape, data.fingerprint) == (6, (4, 48, 48, 1), dataset.fingerprint())
+
+
+@pytest.mark.filterwarnings("default:.*too few")
+@pytest.mark.parametrize(("count", "warned"), [(99, True), (100, False)])
+def test_training_on_fewer_than_100_pictures_warns_once_of_what_comes_of_it(
+    count: int,
+    warned: bool,
+    given: list[Given],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw", f"--count={count}", "--size=16", "--out=cats"]) == 0
+    assert main(["train", "--data=cats", "--size=32", "--out=run"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "too few" in line]
+    assert len(said) == warned
+    assert all("too few pictures (99)" in line and "docs/few-pictures.md" in line for line in said)
+    assert (REPOSITORY / "docs" / "few-pictures.md").exists()
 
 
 def test_the_defaults_are_those_of_the_article(given: list[Given], tmp_path: Path) -> None:
