@@ -10,9 +10,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help notebook lab quick test coverage lint format bench clean pins
+.PHONY: help cats notebook lab quick test coverage lint format bench clean pins
 
 help:
+	@echo "make cats       draw 36 cats with the included model, into cats.png; installs only what that needs"
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
 	@echo "make lab        open a copy of the notebook to work in, runs/my_cat_dcgan.ipynb, in JupyterLab"
 	@echo "make quick      run the tests that train nothing, in under a minute"
@@ -23,6 +24,9 @@ help:
 	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
+
+cats: .venv/.drawing
+	@.venv/bin/catdcgan sample --count 36 --out cats.png
 
 notebook: .venv/.installed
 	@.venv/bin/python notebooks/run.py $(ARGS)
@@ -69,9 +73,14 @@ bench: .venv/.installed
 	.venv/bin/python benchmarks/growth.py
 	.venv/bin/python benchmarks/startup.py
 
-# The file .installed says that the installation came to its end, and since when; it is done again
-# when one of the two files that decide it is newer.
-.venv/.installed: pyproject.toml constraints.txt
+# These two files say that an installation came to its end, and since when: of what drawing and training need,
+# and of that and the extras for the notebook and the tests. It is done again when one of the two files that
+# decide it is newer.
+.venv/.drawing: EXTRAS :=
+.venv/.drawing: SIZE := 0.6 GB to download and 2.2 GB on disk
+.venv/.installed: EXTRAS := [notebook,test,lint]
+.venv/.installed: SIZE := 0.7 GB to download and 2.6 GB on disk
+.venv/.drawing .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(FITS)' || { \
 		echo "This needs Python 3.10, 3.11, 3.12 or 3.13, and '$(or $(PYTHON),python3)' is none of them." >&2; \
 		echo "If you have one, name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -79,9 +88,9 @@ bench: .venv/.installed
 		echo "Creating .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; } || { \
 		rm -rf .venv; \
 		echo "Python could not create .venv. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
-	@echo "Installing into .venv. The first time, this is about 0.7 GB to download and 2.6 GB on disk."
-	$(PIP_INSTALL) -c constraints.txt -e '.[notebook,test,lint]'
-	@touch $@
+	@echo "Installing into .venv. The first time, this is about $(SIZE)."
+	$(PIP_INSTALL) -c constraints.txt -e '.$(EXTRAS)'
+	@touch .venv/.drawing $@
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .coverage* build dist catdcgan.egg-info

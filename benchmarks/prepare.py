@@ -1,6 +1,6 @@
 """How many photos `catdcgan prepare` crops in a second, compared with OpenCV making the same crop.
 
-    .venv/bin/pip install -c constraints.txt -e '.[benchmark]'
+    .venv/bin/pip install -c constraints.txt -e '.[evaluate]'
     .venv/bin/python benchmarks/prepare.py ../shared/data/cat_annotated
 
 The photos are copied several times, then the contenders crop them all in turn, round after round; the table

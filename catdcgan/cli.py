@@ -26,7 +26,7 @@ from catdcgan.data.listing import REPORT
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
 from catdcgan.files import FULL, refuse_special
-from catdcgan.images import image_grid
+from catdcgan.images import enlarge, image_grid
 from catdcgan.output import (
     MOST_SAMPLED,
     check_folders,
@@ -64,6 +64,8 @@ from catdcgan.settings import (
 # Modules that need TensorFlow are imported in the commands that use them: --help and usage errors are fast.
 
 MOST_PAINTED = 100_000  # pictures; all of them are in memory at once
+FEW = 100  # pictures; docs/few-pictures.md shows what fewer give
+MOST_SCALED = 8  # times
 MOST_FRAMES = 10_000  # from one cat to the next
 WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # about two seconds from one cat to the next
 
@@ -193,7 +195,12 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     shape.add_argument("--count", type=whole(1, MOST_SAMPLED), default=unset, help=text, **number)
     text = "fill a grid of this shape, such as 8x4 (default: as close to square as possible)"
     shape.add_argument("--grid", type=columns_and_rows, default=unset, metavar="COLUMNSxROWS", help=text)
+    text = "only the cats with these numbers; the first of a seed is 0 (default: all)"
+    shape.add_argument(
+        "--pick", type=whole(0, MOST_SAMPLED - 1), nargs="+", default=unset, help=text, **number
+    )
     add("--seed", **seed)
+    add("--scale", type=whole(1, MOST_SCALED), default=1, help="enlarge the cats N times (Lanczos)", **number)
     text = "keep the numbers of the latents within [-T, T]: cats differ less, and fewer go wrong "
     text += "(default: all that the model was trained with, such as [-1, 1])"
     add("--truncate", type=positive, default=unset, metavar="T", help=text)
@@ -229,7 +236,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += "continues when the same command runs again."
     command = commands.add_parser("download", help="download photos to train on", description=text, **style)
     add = command.add_argument
-    text = "https, http or file; without it, Kaggle (needs catdcgan[kaggle])"
+    text = "https, http or file; without it, Kaggle (needs pip install '.[kaggle]')"
     add("url", nargs="?", metavar="URL", help=text)
     add("--out", type=new_path, default=Path("data"), metavar="PATH", help="folder or .zip file, for a URL")
     add("--sha256", metavar="HEX", help="checksum that the file must have, for a URL")
@@ -258,11 +265,18 @@ def _train(options: argparse.Namespace) -> None:
     if settings.data_source is None:
         raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
     dataset = _read_data(settings, options)
+    count = len(dataset.images)
     if settings.data_source != DRAWN:
+        if count < FEW and not options.resume:
+            warnings.warn(
+                f"too few pictures ({count}): all that is generated will look like them. Give hundreds, "
+                "better a few thousand of one kind; docs/few-pictures.md shows the difference",
+                stacklevel=2,
+            )
         settings = replace(settings, data_source=os.path.abspath(settings.data_source))
     out = out or next_run()
     if not options.quiet:
-        print(printable(f"Training on {len(dataset.images)} images in {out}"), file=sys.stderr)
+        print(printable(f"Training on {count} images in {out}"), file=sys.stderr)
 
     from catdcgan.run.start import TrainingData
     from catdcgan.training import run_training
@@ -310,7 +324,8 @@ def _sample(options: argparse.Namespace) -> None:
     columns, rows = given.get("grid", (None, None))
     walk: list[int] = given.get("walk", [])
     truncate: float | None = given.get("truncate")
-    count: int = columns * rows if columns else given.get("count", 64)
+    pick: list[int] = given.get("pick", [])
+    count: int = columns * rows if columns else given.get("count", max(pick, default=63) + 1)
     out: Path = given.get("out", Path("cats.gif" if walk else "cats.png"))
     if len(walk) == 1:
         options.refuse("--walk: name at least two cats")
@@ -320,6 +335,8 @@ def _sample(options: argparse.Namespace) -> None:
         options.refuse(f"--walk makes an animation: --out must end in .gif or .webp, not {out}")
     if columns and (walk or not is_picture_name(out)):
         options.refuse("--grid shapes a single picture: it cannot be combined with --walk or a folder")
+    if pick and walk:
+        options.refuse("--pick is for pictures: it cannot be combined with --walk, which names its own cats")
     if "frames" in given and not walk:
         options.refuse("--frames needs --walk")
     if truncate and truncate > 1 and options.z == "uniform":
@@ -334,24 +351,29 @@ def _sample(options: argparse.Namespace) -> None:
 
     model = read_architecture(options.checkpoint)
     if not walk:
-        check_output(out, count, model.image_size, columns)
+        shown = len(pick) if pick and is_picture_name(out) else count
+        check_output(out, shown, model.image_size * options.scale, columns)
     z = random_latents(count, model.z_dim, options.seed, options.z, truncate)
     if walk:
         z = round_walk(z[walk], given.get("frames", WALK_FRAMES))
+    if pick:
+        z = z[pick]
     pixel_range = 0.5 if options.half_range else 1.0
     images = sample_one_by_one(options.checkpoint, z, pixel_range, options.alpha)
+    if options.scale > 1:
+        images = (enlarge(image, options.scale) for image in images)
     if walk:
         bar = tqdm(images, "cats", total=len(z), unit=" images", delay=2)
         save_animation((image_grid(image[None]) for image in bar), out, WALK_MILLISECONDS)
         say(f"{len(z)} frames in {out}")
     else:
-        write_pictures(images, count, out, columns)
+        write_pictures(images, pick or range(count), out, columns)
 
 
 def _draw(options: argparse.Namespace) -> None:
     check_output(options.out, options.count, options.size)
     write_pictures(
-        draw_cats(options.count, options.size, options.seed, progress=True), options.count, options.out
+        draw_cats(options.count, options.size, options.seed, progress=True), range(options.count), options.out
     )
 
 

@@ -336,9 +336,7 @@ class Training:
     def note(self, record: dict[str, float], images: int) -> None:
         """Show progress, and write the record of a step to the history and the event file."""
         record["images_per_second"] = round(self.speed.count(images), 1)
-        epochs = "" if self.settings.epoch_count is None else f"/{self.settings.epoch_count}"
-        text = f"epoch {record['epoch']}{epochs}, step {record['step']}: "
-        text += f"D {record['d_loss']:.3f}, G {record['g_loss']:.3f}"
+        text = f"{self.schedule.place(self.at)}, D {record['d_loss']:.3f}, G {record['g_loss']:.3f}"
         to_save = self.schedule.images_to_save(self.at) * self.speed.seconds_per_image
         to_save = min(to_save, self.save_due - monotonic())
         self.progress.update(images, text, self.speed.seconds_per_image, to_save)

@@ -40,8 +40,8 @@ OPTIONS = {
         *("quiet", "drawn-count"),
     ],
     "sample": [
-        *("checkpoint", "count", "grid", "seed", "truncate", "walk", "frames", "out", "half-range", "alpha"),
-        "z",
+        *("checkpoint", "count", "grid", "pick", "seed", "scale", "truncate", "walk", "frames", "out"),
+        *("half-range", "alpha", "z"),
     ],
     "draw": ["count", "size", "seed", "out"],
     "download": ["out", "sha256"],
@@ -50,7 +50,7 @@ OPTIONS = {
 
 WHOLE_NUMBERS = {
     "train --data=drawn": ("epochs", "steps", "batch-size", "base-filters", "size", "z-dim", "drawn-count"),
-    "sample --walk 0 1": ("count", "frames", "seed"),
+    "sample --walk 0 1": ("count", "frames", "pick", "scale", "seed"),
     "draw --out=x": ("count", "size"),
     "prepare photos --out=x": ("size",),
 }
@@ -132,8 +132,8 @@ def test_train_makes_the_files_of_a_run(trained: Path) -> None:
     }
     assert len(read_losses(trained / "history.jsonl")) == 4
     with Image.open(trained / "images" / "training.gif") as film:
-        assert film.size == (160, 160)
-        assert getattr(film, "n_frames", 1) > 1
+        assert film.size == (160, 160 + 25), "the step stands above"
+        assert [frame.info["duration"] for frame in ImageSequence.Iterator(film)] == [100, 100, 2000]
 
 
 def test_train_resumes_and_says_how_to_look_at_the_result(
@@ -160,6 +160,7 @@ def test_train_resumes_and_says_how_to_look_at_the_result(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default:.*too few")
 def test_train_takes_a_folder_of_pictures(tmp_path: Path) -> None:
     assert main(["draw", "--count=5", "--size=48", f"--out={tmp_path / 'cats'}"]) == 0
     assert (
@@ -222,6 +223,7 @@ def test_a_recipe_sets_what_the_command_does_not(given: list[Given], tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default:--recipe is for a new run")
+@pytest.mark.filterwarnings("default:.*too few")
 @pytest.mark.parametrize(
     ("data", "options"),
     [
@@ -327,6 +329,25 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
     assert next(get_batches(1)).dtype == np.uint8  # the graph scales
     assert np.array_equal(dataset.images, draw_cats(4, 48, seed=6, mode="L"))
     assert (dataset.seed, data.shape, data.fingerprint) == (6, (4, 48, 48, 1), dataset.fingerprint())
+
+
+@pytest.mark.filterwarnings("default:.*too few")
+@pytest.mark.parametrize(("count", "warned"), [(99, True), (100, False)])
+def test_training_on_fewer_than_100_pictures_warns_once_of_what_comes_of_it(
+    count: int,
+    warned: bool,
+    given: list[Given],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw", f"--count={count}", "--size=16", "--out=cats"]) == 0
+    assert main(["train", "--data=cats", "--size=32", "--out=run"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "too few" in line]
+    assert len(said) == warned
+    assert all("too few pictures (99)" in line and "docs/few-pictures.md" in line for line in said)
+    assert (REPOSITORY / "docs" / "few-pictures.md").exists()
 
 
 def test_the_defaults_are_those_of_the_article(given: list[Given], tmp_path: Path) -> None:
@@ -448,6 +469,52 @@ def test_sample_truncates_the_latents_if_asked_to(
     arguments = ["--count=3", "--seed=4", f"--z={z}", f"--out={tmp_path / 'cats.png'}", *option]
     assert main(["sample", f"--checkpoint={trained / 'models' / 'model.ckpt'}", *arguments]) == 0
     assert np.array_equal(latents[0], random_latents(3, 8, 4, z, bound))
+
+
+def test_sample_picks_cats_by_their_numbers_in_the_grid(
+    latents: list[np.ndarray], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for out in ("cats.png", "cats"):
+        arguments = ["--seed=2", "--pick", "70", "3", f"--out={tmp_path / out}"]
+        assert main(["sample", f"--checkpoint={trained}", *arguments]) == 0
+        assert np.array_equal(latents[-1], random_latents(71, 8, seed=2)[[70, 3]])
+    assert {*files(tmp_path)} == {"cats.png", "cats", "cats/cat_00070.png", "cats/cat_00003.png"}
+    with Image.open(tmp_path / "cats.png") as grid:
+        assert grid.size == (64, 32)
+    assert main(["sample", f"--checkpoint={trained}", "--pick", "0", f"--out={tmp_path / 'one.png'}"]) == 0
+    assert capsys.readouterr().out.endswith(f"1 cat in {tmp_path / 'one.png'}\n")
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "size"),
+    [
+        (["--count=4"], "cats.png", (256, 256)),
+        (["--count=1"], "cats/cat_00000.png", (128, 128)),
+        (["--walk", "0", "1", "--frames=1"], "cats.gif", (128, 128)),
+    ],
+)
+def test_sample_scales_cats_up(
+    shape: list[str], name: str, size: tuple[int, int], trained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / Path(name).parts[0]
+    assert main(["sample", f"--checkpoint={trained}", "--scale=4", *shape, f"--out={out}"]) == 0
+    with Image.open(tmp_path / name) as picture:
+        assert picture.size == size
+
+
+def test_sample_finds_the_included_model_from_elsewhere_or_says_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample", "--pick", "17"]) == 0
+    assert list(files(tmp_path)) == ["cats.png"]
+    monkeypatch.setattr("catdcgan.run.checkpoint_files.REPOSITORY", tmp_path / "site-packages")
+    capsys.readouterr()
+    assert main(["sample"]) == 1
+    assert "the included model is part of the repository" in capsys.readouterr().err
+    (tmp_path / "models").mkdir()  # of the user's own: never another model in its place
+    assert main(["sample"]) == 1
+    assert "no checkpoint models/model.ckpt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "kind"), [("new/walk.gif", "GIF"), ("walk.WEBP", "WEBP")])
@@ -644,6 +711,10 @@ def test_too_little_memory_is_one_line(
         ("sample --walk 0 1 --out=cats", "--out must end in .gif or .webp, not cats"),
         ("sample --walk 0 1 --frames=0", "--frames: 0 is below 1"),
         ("sample --frames=3", "--frames needs --walk"),
+        ("sample --pick 3 --count=9", "--count: not allowed with argument --pick"),
+        ("sample --pick 3 --walk 0 1 --count=9", "not allowed with argument --pick"),
+        ("sample --pick 0 --walk 0 0 --out=cats.gif", "--pick is for pictures"),
+        ("sample --scale=0", "--scale: 0 is below 1"),
         *(
             (f"{command} --out=cats{ending}", f"no {ending} file can be written: end cats{ending} in .png")
             for command in ("sample", "draw", "train --data=drawn", "prepare photos")
@@ -854,7 +925,7 @@ def test_a_name_that_cannot_be_printed_is_no_error(tmp_path: Path, monkeypatch: 
     assert main(["draw", "--count=1", "--size=32", f"--out={out}"]) == 0
     assert out.is_file()
     assert main(["prepare", str(tmp_path / "кот"), f"--out={tmp_path / 'faces'}"]) == 1
-    for name, said in (("stdout", "1 cats in "), ("stderr", "catdcgan: ")):
+    for name, said in (("stdout", "1 cat in "), ("stderr", "catdcgan: ")):
         lines = written[name].getvalue().decode("cp1252").splitlines()
         assert any(line.startswith(said) and r"\u043a\u043e\u0442" in line for line in lines)
 

@@ -241,7 +241,7 @@ def test_get_batches_that_takes_an_epoch_is_told_which_one(whole: Run) -> None:
 def test_progress_shows_the_losses_and_the_speed(short: Short) -> None:
     last = re.split(r"[\r\n]", short.stderr.strip())[-1]
     d_loss, g_loss = short.losses[-1]
-    assert f"epoch 1/1, step 3: D {d_loss:.3f}, G {g_loss:.3f}, " in last
+    assert f"epoch 1/1, step 3, D {d_loss:.3f}, G {g_loss:.3f}, " in last
     assert "images/s" in last
 
 
