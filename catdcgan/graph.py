@@ -19,7 +19,7 @@ from catdcgan.model import (
 from catdcgan.sampling import sampling_output
 from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import GPUS, tf
-from catdcgan.tf1.bfloat16 import check_bfloat16
+from catdcgan.tf1.device import check_bfloat16, takes_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
 
 COUNTERS = ("global_step", "epoch", "epoch_step")  # steps done, epochs done, steps done in the current epoch
@@ -133,7 +133,7 @@ def _execution_options(settings: Settings) -> Iterator[None]:
             stack.enter_context(fast_kernel_gradients())
         if settings.xla:
             stack.enter_context(_xla_scope())
-        if settings.mixed_precision:
+        if takes_bfloat16(settings.mixed_precision):
             stack.enter_context(_bfloat16_kernels())
         yield
 

@@ -91,6 +91,14 @@ def policies(text: str) -> tuple[str, ...]:
     return names
 
 
+def on_off_or_auto(text: str) -> bool | str:
+    """Parse "on" and "off", which become True and False, or "auto"."""
+    values: dict[str, bool | str] = {"on": True, "off": False, "auto": "auto"}
+    if text not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of auto, on, off")
+    return values[text]
+
+
 # The settings.
 
 
@@ -101,6 +109,7 @@ def setting(
     help: str,
     metavar: str = "N",
     fixed: bool = False,
+    bare: Any = None,
 ) -> Any:
     """Make a field of `Settings`.
 
@@ -111,6 +120,7 @@ def setting(
         help: its text in ``--help``.
         metavar: placeholder for the value in ``--help``.
         fixed: whether the setting must stay the same when a run is resumed.
+        bare: the value of the option without a value; None if it needs one.
     """
     parsing: dict[str, Any] = {"help": help}
     if check is None:
@@ -119,6 +129,8 @@ def setting(
         parsing["choices"] = check
     else:
         parsing |= {"type": check, "metavar": metavar}
+    if bare is not None:
+        parsing |= {"nargs": "?", "const": bare}
     return field(default=default, metadata={"option": option, "fixed": fixed, "parsing": parsing})
 
 
@@ -177,11 +189,14 @@ class Settings:
         "decay both learning rates to 0 over this last part of the run, such as 0.3; 0 for none",
     )
     xla: bool = setting(False, "--xla", None, "compile with XLA: a slower start (not measured on a GPU)")
-    mixed_precision: bool = setting(
+    mixed_precision: bool | str = setting(
         False,
         "--mixed-precision",
-        None,
-        "multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU)",
+        on_off_or_auto,
+        "multiply in bfloat16, which is faster where the device has instructions for it (not measured on a "
+        "GPU); auto: on if it has them, else off; without a value: on",
+        "auto|on|off",
+        bare=True,
     )
     save_every_epochs: int = setting(5, "--save-every-epochs", whole(1), "epochs between checkpoints")
     save_every_minutes: float = setting(10, "--save-every-minutes", positive, "minutes between checkpoints")
@@ -206,6 +221,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "decay_part": 0.3,
         "flip": True,
         "average_decay": 0.999,
+        "mixed_precision": "auto",
     },
 }
 

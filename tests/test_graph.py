@@ -23,7 +23,7 @@ from catdcgan.run.checkpoint import set_variables
 from catdcgan.sampling import sampling_output
 from catdcgan.settings import Settings
 from catdcgan.tf1 import GPUS, tf
-from catdcgan.tf1.bfloat16 import check_bfloat16
+from catdcgan.tf1.device import check_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
 
 pytestmark = pytest.mark.slow
@@ -303,15 +303,6 @@ def plain(initial: Values) -> tuple[TrainingGraph, Still]:
     return net, stand_still(net, initial)
 
 
-@pytest.fixture
-def bfloat16() -> None:
-    """Skip a test where oneDNN must not multiply in bfloat16."""
-    try:
-        check_bfloat16()
-    except InputError as error:
-        pytest.skip(str(error))
-
-
 def test_xla_compiles_the_step_and_takes_the_same_one(
     initial: Values, plain: tuple[TrainingGraph, Still]
 ) -> None:
@@ -363,7 +354,7 @@ def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -
 
 
 @pytest.mark.parametrize(
-    ("variables", "cpu", "refused"),
+    ("variables", "flags", "refused"),
     [
         ({"ONEDNN_MAX_CPU_ISA": "avx2"}, "avx2 avx512f", "ONEDNN_MAX_CPU_ISA=avx2"),
         ({"DNNL_MAX_CPU_ISA": "AVX2_VNNI_2"}, "avx512f", "unset DNNL_MAX_CPU_ISA"),
@@ -377,13 +368,16 @@ def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -
     ],
 )
 def test_mixed_precision_is_refused_where_onednn_would_end_the_process_and_nowhere_else(
-    variables: dict[str, str], cpu: str, refused: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str],
+    flags: str,
+    refused: str | None,
+    cpu: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"):
-        monkeypatch.setenv(name, variables.get(name, ""))
-    (tmp_path / "cpuinfo").write_text(f"flags : fpu {cpu} sse\n")
-    monkeypatch.setattr("catdcgan.tf1.bfloat16.CPU_INFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr("catdcgan.graph.GPUS", [])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    cpu.write_text(f"flags : fpu {flags} sse\n")
     if not refused:
         check_bfloat16()
         return
