@@ -334,7 +334,7 @@ def test_mixed_precision_takes_nearly_the_same_step(
 
 
 @pytest.mark.usefixtures("bfloat16")
-def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -> None:
+def test_mixed_precision_multiplies_and_passes_on_in_bfloat16_and_does_all_else_in_float32() -> None:
     products = {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul"}
     kinds: dict[str, set[str]] = {}
     net = tiny(mixed_precision=True, average_decay=DECAY)
@@ -342,15 +342,32 @@ def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -
     for op in net.step.graph.get_operations():
         if op.outputs and op not in drawing:
             kinds.setdefault(op.type, set()).add(op.outputs[0].dtype.base_dtype.name)
+        if op.type.startswith("FusedBatchNorm") and op not in drawing:
+            kinds.setdefault("statistics", set()).update(value.dtype.name for value in op.outputs[1:])
     assert {kind for op in products & kinds.keys() for kind in kinds[op]} == {"bfloat16"}
     assert {"Conv2D", "Conv2DBackpropInput", "MatMul"} <= kinds.keys()
-    for op in ("FusedBatchNormV3", "FusedBatchNormGradV3", "LeakyRelu", "BiasAdd", "Log1p", "Tanh"):
-        assert kinds[op] == {"float32"}, op
+    for op in ("FusedBatchNormV3", "FusedBatchNormGradV3"):
+        assert kinds[op] == {"bfloat16"}, op
+    for op in ("statistics", "ResourceApplyAdam", "Sigmoid", "Log1p", "Tanh"):
+        assert kinds.get(op, {"float32"}) == {"float32"}, op
     assert {variable.dtype.base_dtype.name for variable in variables(net.step.graph).values()} == {
         "float32",
         "int64",
     }
     assert {op.outputs[0].dtype.name for op in drawing if op.type in products} == {"float32"}
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_mixed_precision_leaves_a_bias_alone_that_batch_norm_takes_away(initial: Values) -> None:
+    net = tiny(mixed_precision=True)
+    named = variables(net.step.graph)
+    with tf.Session(graph=net.step.graph) as sess:
+        set_variables(sess, [(named[name], values) for name, values in initial.items() if name in named])
+        sess.run(net.step, feed(net, *next(batches()), RATES))
+        moved = {name for name in named if not np.array_equal(sess.run(named[name]), initial[name])}
+    biases = {name for name in named if name.endswith("/bias")}
+    assert biases & moved == {"discriminator/dense/bias", "generator/dense/bias", "generator/logits/bias"}
+    assert {name for name in named if name.endswith(("/kernel", "/gamma", "/beta"))} <= moved
 
 
 @pytest.mark.parametrize(
