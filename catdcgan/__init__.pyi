@@ -25,7 +25,7 @@ from catdcgan.run.checkpoint import read_architecture as read_architecture
 from catdcgan.run.history import read_losses as read_losses
 from catdcgan.sampling import sample as sample
 from catdcgan.sampling import show_generator_output as show_generator_output
-from catdcgan.tf1 import describe_device as describe_device
+from catdcgan.tf1.device import describe_device as describe_device
 from catdcgan.training import train as train
 
 __all__: list[str]

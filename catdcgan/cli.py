@@ -176,6 +176,9 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += recipe_options("better")
     add("--recipe", choices=RECIPES, default=unset, help=text)
     add_settings(command, train_defaults)
+    # The earlier form of --mixed-precision off.
+    off: dict[str, Any] = {"action": "store_const", "const": False, "default": unset, "help": unset}
+    add("--no-mixed-precision", dest="mixed_precision", **off)
     add("--quiet", action="store_true", help="show no progress")
     count: dict[str, Any] = {
         "default": train_defaults.get("drawn_count", 4000),

@@ -227,7 +227,7 @@ def test_a_recipe_sets_what_the_command_does_not(given: list[Given], tmp_path: P
 @pytest.mark.parametrize(
     ("data", "options"),
     [
-        ("drawn", "--flip --mixed-precision"),
+        ("drawn", "--flip"),
         ("cats", "--mode=L --z=normal --augment=color --learning-rate-D=0.001 --average-decay=0.9"),
     ],
 )
@@ -245,12 +245,10 @@ def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_th
     monkeypatch.chdir(tmp_path / "elsewhere")
     resume = ["train", "--resume", f"--out={tmp_path / 'run'}"]
     assert main(resume) == 0
-    assert main([*resume, "--steps=2", "--no-mixed-precision", "--recipe=better"]) == 0
+    assert main([*resume, "--steps=2", "--recipe=better"]) == 0
     assert "warning: --recipe is for a new run: settings come from" in capsys.readouterr().err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    switched = {"mixed_precision": [True, False]} if "mixed" in options else {}
-    changes = [{}, {}, {"step_count": [1, 2]} | switched]
-    assert [start["changed"] for start in record["starts"]] == changes
+    assert [start["changed"] for start in record["starts"]] == [{}, {}, {"step_count": [1, 2]}]
     assert record["options"]["data_source"] == (data if data == "drawn" else str(tmp_path / "cats"))
     shutil.move(tmp_path / "cats", tmp_path / "moved")
     assert main([*resume, f"--data={'drawn' if data == 'drawn' else tmp_path / 'moved'}"]) == 0
@@ -348,6 +346,27 @@ def test_training_on_fewer_than_100_pictures_warns_once_of_what_comes_of_it(
     assert len(said) == warned
     assert all("too few pictures (99)" in line and "docs/few-pictures.md" in line for line in said)
     assert (REPOSITORY / "docs" / "few-pictures.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("--mixed-precision", True),
+        ("--mixed-precision on", True),
+        ("--mixed-precision auto", "auto"),
+        ("--mixed-precision off --flip", False),
+        ("--no-mixed-precision", False),
+        ("--recipe=better", "auto"),
+        ("--recipe=better --no-mixed-precision", False),
+        ("--recipe=article", False),
+    ],
+)
+def test_mixed_precision_takes_a_word_or_none(
+    words: str, value: bool | str, given: list[Given], tmp_path: Path
+) -> None:
+    command = ["train", "--data=drawn", "--drawn-count=2", f"--out={tmp_path / 'run'}", *words.split()]
+    assert main(command) == 0
+    assert given[0].settings.mixed_precision is value or given[0].settings.mixed_precision == value == "auto"
 
 
 def test_the_defaults_are_those_of_the_article(given: list[Given], tmp_path: Path) -> None:
