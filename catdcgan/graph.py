@@ -168,7 +168,6 @@ def _bfloat16_layers() -> Iterator[None]:
         yield
 
 
-@tf.custom_gradient
-def _without_gradient(bias: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+def _without_gradient(bias: tf.Tensor) -> tf.Tensor:
     """Pass on a bias that batch norm takes away again: its gradient is only rounding, and slow to sum."""
-    return tf.identity(bias), tf.zeros_like
+    return tf.custom_gradient(lambda bias: (tf.identity(bias), tf.zeros_like))(bias)
