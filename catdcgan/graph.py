@@ -170,4 +170,4 @@ def _bfloat16_layers() -> Iterator[None]:
 
 def _without_gradient(bias: tf.Tensor) -> tf.Tensor:
     """Pass on a bias that batch norm takes away again: its gradient is only rounding, and slow to sum."""
-    return tf.custom_gradient(lambda value: (tf.identity(value), tf.zeros_like))(bias)
+    return tf.custom_gradient(lambda bias: (tf.identity(bias), tf.zeros_like))(bias)
