@@ -1,4 +1,4 @@
-"""The command line: ``catdcgan train``, ``sample``, ``draw``, ``download`` and ``prepare``."""
+"""The command line: ``catdcgan train``, ``sample``, ``directions``, ``draw``, ``download``, ``prepare``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ from catdcgan.data.drawn import draw_cats
 from catdcgan.data.listing import REPORT
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
+from catdcgan.explore.command import add_directions_command
+from catdcgan.explore.latent_options import (
+    add_latent_options,
+    given_latents,
+    save_given_latents,
+    turn_knobs,
+)
 from catdcgan.images import image_grid
 from catdcgan.output import (
     MOST_SAMPLED,
@@ -47,10 +54,9 @@ from catdcgan.settings import (
     LARGEST_SEED,
     LARGEST_SIZE,
     RECIPES,
-    Z_DISTRIBUTIONS,
     Settings,
+    add_model_options,
     add_settings,
-    fraction,
     from_record,
     positive,
     recipe_options,
@@ -173,13 +179,11 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
         "sample", help="generate cats with a trained model", description=text, **style
     )
     add, shape = command.add_argument, command.add_mutually_exclusive_group()
-    text = "a checkpoint, or the folder of a run"
-    add("--checkpoint", default="models/model.ckpt", metavar="PATH", help=text)
     text = "how many cats (default: 64)"
     shape.add_argument("--count", type=whole(1, MOST_SAMPLED), default=unset, help=text, **number)
     text = "fill a grid of this shape, such as 8x4 (default: as close to square as possible)"
     shape.add_argument("--grid", type=columns_and_rows, default=unset, metavar="COLUMNSxROWS", help=text)
-    add("--seed", **seed)
+    add("--seed", **{**seed, "default": unset, "help": f"{seed['help']} (default: 0)"})
     text = "keep the numbers of the latents within [-T, T]: cats differ less, and fewer go wrong "
     text += "(default: all that the model was trained with, such as [-1, 1])"
     add("--truncate", type=positive, default=unset, metavar="T", help=text)
@@ -193,11 +197,11 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text = "a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs, .gif or .webp the "
     text += "animation of --walk (default: cats.png, with --walk cats.gif)"
     add("--out", type=picture_or_folder, default=unset, metavar="PATH", help=text)
-    text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
-    add("--half-range", action="store_true", help=text)
-    add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
-    add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
+    add_latent_options(command)
+    add_model_options(command)
     command.set_defaults(run=_sample, refuse=command.error)
+
+    add_directions_command(commands.add_parser)
 
     text = "Paint cartoon cats, no two alike: pictures to train on without a download."
     command = commands.add_parser(
@@ -298,7 +302,9 @@ def _sample(options: argparse.Namespace) -> None:
     columns, rows = given.get("grid", (None, None))
     walk: list[int] = given.get("walk", [])
     truncate: float | None = given.get("truncate")
-    count: int = columns * rows if columns else given.get("count", 64)
+    stored = given_latents(options)
+    wanted: int = columns * rows if columns else given.get("count", 64)
+    count = wanted if stored is None else len(stored)
     out: Path = given.get("out", Path("cats.gif" if walk else "cats.png"))
     if len(walk) == 1:
         options.refuse("--walk: name at least two cats")
@@ -308,6 +314,8 @@ def _sample(options: argparse.Namespace) -> None:
         options.refuse(f"--walk makes an animation: --out must end in .gif or .webp, not {out}")
     if columns and (walk or not is_picture_name(out)):
         options.refuse("--grid shapes a single picture: it cannot be combined with --walk or a folder")
+    if columns and stored is not None and wanted != count:
+        options.refuse(f"--grid: {columns}x{rows} is a grid of {wanted}, and --latents has {count} latents")
     if "frames" in given and not walk:
         options.refuse("--frames needs --walk")
     if truncate and truncate > 1 and options.z == "uniform":
@@ -322,7 +330,9 @@ def _sample(options: argparse.Namespace) -> None:
     model = read_architecture(options.checkpoint)
     if not walk:
         check_output(out, count, model.image_size, columns)
-    z = random_latents(count, model.z_dim, options.seed, options.z, truncate)
+    if stored is None:
+        stored = random_latents(count, model.z_dim, given.get("seed", 0), options.z, truncate)
+    z = turn_knobs(options, stored, model.z_dim)
     if walk:
         z = round_walk(z[walk], given.get("frames", WALK_FRAMES))
     pixel_range = 0.5 if options.half_range else 1.0
@@ -333,6 +343,7 @@ def _sample(options: argparse.Namespace) -> None:
         print(f"{len(z)} frames in {out}")
     else:
         write_pictures(images, count, out, columns)
+    save_given_latents(options, z)
 
 
 def _draw(options: argparse.Namespace) -> None:

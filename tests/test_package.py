@@ -271,6 +271,7 @@ FLOORS = [
     {"run", "data"},
     {"model", "diff_augment"},
     {"sampling"},
+    {"explore", "export"},
     {"graph"},
     {"training"},
     {"cli"},
