@@ -1,4 +1,4 @@
-"""The command line: ``catdcgan train``, ``sample``, ``directions``, ``draw``, ``download``, ``prepare``."""
+"""The command line: ``catdcgan train``, ``sample``, ``draw``, ``download``, ``prepare`` and others."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from catdcgan.explore.latent_options import (
     save_given_latents,
     turn_knobs,
 )
+from catdcgan.export.command import add_export_command
 from catdcgan.images import image_grid
 from catdcgan.output import (
     MOST_SAMPLED,
@@ -202,6 +203,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     command.set_defaults(run=_sample, refuse=command.error)
 
     add_directions_command(commands.add_parser)
+    add_export_command(commands.add_parser)
 
     text = "Paint cartoon cats, no two alike: pictures to train on without a download."
     command = commands.add_parser(
