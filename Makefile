@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help notebook quick test coverage lint format bench clean pins
+.PHONY: help notebook quick test coverage lint format bench box clean pins
 
 help:
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
 	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
+	@echo "make box        for maintainers: make what comes from models/model.ckpt; FROM=... FACES=... for more of it"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
 
@@ -60,6 +61,12 @@ bench: .venv/.installed
 	.venv/bin/python benchmarks/sampling.py --widths 16
 	.venv/bin/python benchmarks/growth.py
 	.venv/bin/python benchmarks/startup.py
+
+# A new model in the box: its pictures, knobs and card. FROM=FOLDER, the run that trained it, brings the
+# training strip; FACES=FOLDER, the photos, the card's figures.
+box: .venv/.installed
+	$(if $(FACES),$(PIP_INSTALL) -c constraints.txt opencv-python-headless)
+	.venv/bin/python benchmarks/box.py $(if $(FROM),--run '$(FROM)') $(if $(FACES),--faces '$(FACES)')
 
 # The file .installed says that the installation came to its end, and since when; it is done again
 # when one of the two files that decide it is newer.
