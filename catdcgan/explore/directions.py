@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -222,7 +223,14 @@ def read_directions(
         OSError: the file cannot be read.
     """
     file = Path(path or directions_file(checkpoint))
-    remedy = f"catdcgan directions --checkpoint {checkpoint}{f' --out {path}' if path else ''}"
+    command = [
+        "catdcgan",
+        "directions",
+        "--checkpoint",
+        str(checkpoint),
+        *(["--out", str(path)] if path else []),
+    ]
+    remedy = shlex.join(command)
     if not file.exists():
         raise InputError(f"{checkpoint} has no directions yet, {file} does not exist: run {remedy}")
     try:
