@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help cats notebook lab quick test coverage lint format bench clean pins
+.PHONY: help cats notebook lab quick test coverage lint format bench box clean pins
 
 help:
 	@echo "make cats       draw 36 cats with the included model, into cats.png; installs only what that needs"
@@ -22,6 +22,7 @@ help:
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
 	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
+	@echo "make box        for maintainers: make what comes from models/model.ckpt; FROM=... FACES=... for more of it"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
 
@@ -72,6 +73,12 @@ bench: .venv/.installed
 	.venv/bin/python benchmarks/sampling.py --widths 16
 	.venv/bin/python benchmarks/growth.py
 	.venv/bin/python benchmarks/startup.py
+
+# A new model in the box: its pictures, knobs and card. FROM=FOLDER, the run that trained it, brings the
+# training strip; FACES=FOLDER, the photos, the card's figures.
+box: .venv/.installed
+	$(if $(FACES),$(PIP_INSTALL) -c constraints.txt opencv-python-headless)
+	.venv/bin/python benchmarks/box.py $(if $(FROM),--run '$(FROM)') $(if $(FACES),--faces '$(FACES)')
 
 # These two files say that an installation came to its end, and since when: of what drawing and training need,
 # and of that and the extras for the notebook and the tests. It is done again when one of the two files that

@@ -242,6 +242,21 @@ def add_settings(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -
         )
 
 
+def add_model_options(parser: argparse.ArgumentParser, latents: bool = True) -> None:
+    """Add to a parser the options that name a trained model and say how it was trained.
+
+    `latents` says whether the distribution of the latents is among them.
+    """
+    add = parser.add_argument
+    text = "a checkpoint, or the folder of a run"
+    add("--checkpoint", type=some_path, default="models/model.ckpt", metavar="PATH", help=text)
+    text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
+    add("--half-range", action="store_true", help=text)
+    add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
+    if latents:
+        add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
+
+
 def recipe_options(name: str) -> str:
     """The options that a recipe stands for, as typed on the command line."""
     options = {item.name: item.metadata["option"] for item in fields(Settings)}
