@@ -10,17 +10,19 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help cats notebook quick test coverage lint format bench clean pins
+.PHONY: help cats notebook lab quick test coverage lint format bench box clean pins
 
 help:
 	@echo "make cats       draw 36 cats with the included model, into cats.png; installs only what that needs"
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
+	@echo "make lab        open a copy of the notebook to work in, runs/my_cat_dcgan.ipynb, in JupyterLab"
 	@echo "make quick      run the tests that train nothing, in under a minute"
 	@echo "make test       run every test, the notebook among them; some: make test ARGS=\"-k resume\""
 	@echo "make coverage   run the tests and list the lines that none reaches"
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
 	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
+	@echo "make box        for maintainers: make what comes from models/model.ckpt; FROM=... FACES=... for more of it"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
 
@@ -28,7 +30,14 @@ cats: .venv/.drawing
 	@.venv/bin/catdcgan sample --count 36 --out cats.png
 
 notebook: .venv/.installed
-	@.venv/bin/python notebooks/run.py
+	@.venv/bin/python notebooks/run.py $(ARGS)
+
+# A copy, because JupyterLab saves by itself; at the same depth, so that the links work there too.
+lab: .venv/.installed
+	@mkdir -p runs
+	@test -e runs/my_cat_dcgan.ipynb || cp notebooks/cat_dcgan.ipynb runs/my_cat_dcgan.ipynb
+	@echo "Your copy is runs/my_cat_dcgan.ipynb. To start afresh, delete it and run 'make lab' again."
+	@.venv/bin/jupyter lab --ServerApp.root_dir=. runs/my_cat_dcgan.ipynb $(ARGS)
 
 # One pytest run, so one summary. Two processes share its files, so TensorFlow starts twice and not forty times;
 # the longest, the notebook, comes first. A cell of it may take up to ten minutes on a slow machine.
@@ -64,6 +73,12 @@ bench: .venv/.installed
 	.venv/bin/python benchmarks/sampling.py --widths 16
 	.venv/bin/python benchmarks/growth.py
 	.venv/bin/python benchmarks/startup.py
+
+# A new model in the box: its pictures, knobs and card. FROM=FOLDER, the run that trained it, brings the
+# training strip; FACES=FOLDER, the photos, the card's figures.
+box: .venv/.installed
+	$(if $(FACES),$(PIP_INSTALL) -c constraints.txt opencv-python-headless)
+	.venv/bin/python benchmarks/box.py $(if $(FROM),--run '$(FROM)') $(if $(FACES),--faces '$(FACES)')
 
 # These two files say that an installation came to its end, and since when: of what drawing and training need,
 # and of that and the extras for the notebook and the tests. It is done again when one of the two files that

@@ -1,4 +1,4 @@
-"""The command line: ``catdcgan train``, ``sample``, ``draw``, ``download`` and ``prepare``."""
+"""The command line: ``catdcgan train``, ``sample``, ``draw``, ``download``, ``prepare`` and others."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from catdcgan import __version__
-from catdcgan.animation import ANIMATION_SUFFIXES, save_animation
 from catdcgan.data.dataset import Dataset
 from catdcgan.data.download import download_photos
 from catdcgan.data.drawn import draw_cats
 from catdcgan.data.listing import REPORT
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
-from catdcgan.files import refuse_pipes
-from catdcgan.images import enlarge, image_grid
+from catdcgan.explore.command import add_directions_command
+from catdcgan.explore.sample_command import add_sample_command
+from catdcgan.export.command import add_export_command
+from catdcgan.files import FULL
 from catdcgan.output import (
-    MOST_SAMPLED,
     check_folders,
     check_output,
-    columns_and_rows,
     folder_name,
-    is_picture_name,
+    new_path,
     picture_or_folder,
     write_pictures,
 )
-from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_start
+from catdcgan.run.checkpoint_files import NAME, find_start
 from catdcgan.run.folder import RunFolder, folder_of, newest_run, next_run
 from catdcgan.run.record import changed_options, read_record
 from catdcgan.run.summary import summarize
@@ -48,14 +47,12 @@ from catdcgan.settings import (
     LARGEST_SEED,
     LARGEST_SIZE,
     RECIPES,
-    Z_DISTRIBUTIONS,
     Settings,
     add_settings,
-    fraction,
     from_record,
-    positive,
     recipe_options,
     settings_from,
+    some_path,
     whole,
 )
 
@@ -63,9 +60,6 @@ from catdcgan.settings import (
 
 MOST_PAINTED = 100_000  # pictures; all of them are in memory at once
 FEW = 100  # pictures; docs/few-pictures.md shows what fewer give
-MOST_SCALED = 8  # times
-MOST_FRAMES = 10_000  # from one cat to the next
-WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # about two seconds from one cat to the next
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +87,8 @@ def _run(arguments: Sequence[str] | None) -> int:
                 options = parser(_train_defaults(options)).parse_args(arguments)
             options.run(options)
     except (InputError, OSError) as error:
-        print(_message(f"{error}"), file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno in FULL
+        print(_message(f"{error}: make room" if full else f"{error}"), file=sys.stderr)
         return 1
     except MemoryError as error:
         print(_message(f"out of memory ({error}): use fewer or smaller pictures"), file=sys.stderr)
@@ -173,6 +168,9 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += recipe_options("better")
     add("--recipe", choices=RECIPES, default=unset, help=text)
     add_settings(command, train_defaults)
+    # The earlier form of --mixed-precision off.
+    off: dict[str, Any] = {"action": "store_const", "const": False, "default": unset, "help": unset}
+    add("--no-mixed-precision", dest="mixed_precision", **off)
     add("--quiet", action="store_true", help="show no progress")
     count: dict[str, Any] = {
         "default": train_defaults.get("drawn_count", 4000),
@@ -181,41 +179,9 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add("--drawn-count", type=whole(1, MOST_PAINTED), **count, **number)
     command.set_defaults(run=_train, refuse=command.error)
 
-    text = "Generate cats with the generator in a checkpoint: a grid, single pictures or an animation."
-    command = commands.add_parser(
-        "sample", help="generate cats with a trained model", description=text, **style
-    )
-    add, shape = command.add_argument, command.add_mutually_exclusive_group()
-    text = "a checkpoint, or the folder of a run"
-    add("--checkpoint", default="models/model.ckpt", metavar="PATH", help=text)
-    text = "how many cats (default: 64)"
-    shape.add_argument("--count", type=whole(1, MOST_SAMPLED), default=unset, help=text, **number)
-    text = "fill a grid of this shape, such as 8x4 (default: as close to square as possible)"
-    shape.add_argument("--grid", type=columns_and_rows, default=unset, metavar="COLUMNSxROWS", help=text)
-    text = "only the cats with these numbers; the first of a seed is 0 (default: all)"
-    shape.add_argument(
-        "--pick", type=whole(0, MOST_SAMPLED - 1), nargs="+", default=unset, help=text, **number
-    )
-    add("--seed", **seed)
-    add("--scale", type=whole(1, MOST_SCALED), default=1, help="enlarge the cats N times (Lanczos)", **number)
-    text = "keep the numbers of the latents within [-T, T]: cats differ less, and fewer go wrong "
-    text += "(default: all that the model was trained with, such as [-1, 1])"
-    add("--truncate", type=positive, default=unset, metavar="T", help=text)
-    text = (
-        "make an animation that turns cat A into cat B, and so on, and back into A; in the grid, the first "
-    )
-    text += "cat is 0 (default: none)"
-    add("--walk", type=whole(0), nargs="+", default=unset, metavar=("A", "B"), help=text)
-    text = f"frames from one cat to the next, with --walk (default: {WALK_FRAMES})"
-    add("--frames", type=whole(1, MOST_FRAMES), default=unset, help=text, **number)
-    text = "a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs, .gif or .webp the "
-    text += "animation of --walk (default: cats.png, with --walk cats.gif)"
-    add("--out", type=picture_or_folder, default=unset, metavar="PATH", help=text)
-    text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
-    add("--half-range", action="store_true", help=text)
-    add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
-    add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
-    command.set_defaults(run=_sample, refuse=command.error)
+    add_sample_command(commands.add_parser)
+    add_directions_command(commands.add_parser)
+    add_export_command(commands.add_parser)
 
     text = "Paint cartoon cats, no two alike: pictures to train on without a download."
     command = commands.add_parser(
@@ -235,7 +201,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add = command.add_argument
     text = "https, http or file; without it, Kaggle (needs pip install '.[kaggle]')"
     add("url", nargs="?", metavar="URL", help=text)
-    add("--out", type=Path, default=Path("data"), metavar="PATH", help="folder or .zip file, for a URL")
+    add("--out", type=new_path, default=Path("data"), metavar="PATH", help="folder or .zip file, for a URL")
     add("--sha256", metavar="HEX", help="checksum that the file must have, for a URL")
     command.set_defaults(run=_download)
 
@@ -243,7 +209,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += "straightened. From any other photos: their centre squares. Running it again continues."
     command = commands.add_parser("prepare", help="cut square faces out of photos", description=text, **style)
     add = command.add_argument
-    add("source", metavar="SOURCE", help="folder or zip of photos")
+    add("source", type=some_path, metavar="SOURCE", help="folder or zip of photos")
     text = "folder of the pictures and of report.json"
     add("--out", required=True, type=folder_name, metavar="FOLDER", help=text)
     add("--size", type=whole(1, LARGEST_SIZE), **size)
@@ -282,19 +248,17 @@ def _train(options: argparse.Namespace) -> None:
     get_batches = partial(dataset.get_batches, scale=False)  # the graph scales them
     data = TrainingData(get_batches, dataset.shape, dataset.fingerprint())
     try:
-        losses, _ = run_training(
-            settings, data, folder, options.resume, event_files=True, quiet=options.quiet
-        )
+        run_training(settings, data, folder, options.resume, event_files=True, quiet=options.quiet)
     except (KeyboardInterrupt, SystemExit):
         # Without a history, training had not begun: building the graph takes seconds.
         if folder.history.exists():
-            say(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', '--out', str(out)])}")
+            say(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', f'--out={out}'])}")
             summarize(folder, settings.image_size)
         raise
     summarize(folder, settings.image_size)
-    say(f"{len(losses)} steps done. See {folder.images}, and generate cats with")
+    say(f"Training is done. See {folder.images}, and generate cats with")
     z = [] if settings.z_distribution == "uniform" else ["--z", settings.z_distribution]
-    say(shlex.join(["catdcgan", "sample", "--checkpoint", str(folder.models / NAME), *z]))
+    say(shlex.join(["catdcgan", "sample", f"--checkpoint={folder.models / NAME}", *z]))
 
 
 def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:
@@ -318,57 +282,6 @@ def _read_data(settings: Settings, options: argparse.Namespace) -> Dataset:
     return Dataset(str(settings.data_source), size, mode, seed, quiet=options.quiet)
 
 
-def _sample(options: argparse.Namespace) -> None:
-    given = vars(options)
-    columns, rows = given.get("grid", (None, None))
-    walk: list[int] = given.get("walk", [])
-    truncate: float | None = given.get("truncate")
-    pick: list[int] = given.get("pick", [])
-    count: int = columns * rows if columns else given.get("count", max(pick, default=63) + 1)
-    out: Path = given.get("out", Path("cats.gif" if walk else "cats.png"))
-    if len(walk) == 1:
-        options.refuse("--walk: name at least two cats")
-    if walk and max(walk) >= count:
-        options.refuse(f"--walk: no cat {max(walk)} among {count}, which are 0 to {count - 1}: raise --count")
-    if walk and out.suffix.lower() not in ANIMATION_SUFFIXES:
-        options.refuse(f"--walk makes an animation: --out must end in .gif or .webp, not {out}")
-    if columns and (walk or not is_picture_name(out)):
-        options.refuse("--grid shapes a single picture: it cannot be combined with --walk or a folder")
-    if pick and walk:
-        options.refuse("--pick is for pictures: it cannot be combined with --walk, which names its own cats")
-    if "frames" in given and not walk:
-        options.refuse("--frames needs --walk")
-    if truncate and truncate > 1 and options.z == "uniform":
-        options.refuse(f"--truncate: {truncate} is above 1, the limit of uniform latents")
-
-    existing_checkpoint(options.checkpoint)
-    refuse_pipes(out)
-
-    from catdcgan.latents import random_latents, round_walk
-    from catdcgan.run.checkpoint import read_architecture
-    from catdcgan.sampling import sample_one_by_one
-
-    model = read_architecture(options.checkpoint)
-    if not walk:
-        shown = len(pick) if pick and is_picture_name(out) else count
-        check_output(out, shown, model.image_size * options.scale, columns)
-    z = random_latents(count, model.z_dim, options.seed, options.z, truncate)
-    if walk:
-        z = round_walk(z[walk], given.get("frames", WALK_FRAMES))
-    if pick:
-        z = z[pick]
-    pixel_range = 0.5 if options.half_range else 1.0
-    images = sample_one_by_one(options.checkpoint, z, pixel_range, options.alpha)
-    if options.scale > 1:
-        images = (enlarge(image, options.scale) for image in images)
-    if walk:
-        bar = tqdm(images, "cats", total=len(z), unit=" images", delay=2)
-        save_animation((image_grid(image[None]) for image in bar), out, WALK_MILLISECONDS)
-        say(f"{len(z)} frames in {out}")
-    else:
-        write_pictures(images, pick or range(count), out, columns)
-
-
 def _draw(options: argparse.Namespace) -> None:
     check_output(options.out, options.count, options.size)
     write_pictures(
@@ -384,4 +297,7 @@ def _download(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     report = prepare_photos(options.source, options.out, options.size, options.keep_outliers)
-    say(f"{report.summary()}. Names and reasons: {options.out / REPORT}")
+    text = f"{report.summary()}. Names and reasons: {options.out / REPORT}"
+    if not report.written | report.already_there:
+        raise InputError(text)
+    say(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -13,6 +14,7 @@ from typing import Any
 
 from catdcgan.errors import InputError
 
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # errors of a full disk, a limit on a file's size, a quota
 PARTIAL = ".partial-"  # prefix of the names of files that are still being written
 
 
@@ -34,9 +36,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):  # the original error matters more
             partial.unlink()
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(partial), partial):
+            error.filename = str(target)  # a full disk names no file, and nobody knows the temporary one
         raise
 
 
@@ -55,15 +59,15 @@ def remove_partial(folder: Path) -> None:
             leftover.unlink()
 
 
-def refuse_pipes(*paths: Path) -> None:
-    """Refuse named pipes in the place of files: opening one could wait forever.
+def refuse_special(*paths: Path) -> None:
+    """Refuse named pipes, devices and sockets in the place of files: reading one could go on forever.
 
     Raises:
-        InputError: one is a named pipe.
+        InputError: one of the paths is something else than a file, a folder, or nothing.
     """
     for path in paths:
-        if path.is_fifo():
-            raise InputError(f"{path} is a named pipe, not a file: remove it, or choose another place")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path} is a pipe or a device, not a file: remove it, or choose another place")
 
 
 def parse_json(text: str | bytes) -> Any:

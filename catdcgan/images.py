@@ -174,12 +174,17 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         image.save(partial, quality=95)  # PNG ignores the quality
 
 
-def show_image(image: Image.Image) -> None:
-    """Show a picture: below the cell in a notebook, in the system's picture viewer elsewhere."""
+def show_image(image: Image.Image, alt: str = "A grid of generated images") -> None:
+    """Show a picture: below the cell in a notebook, in the system's picture viewer elsewhere.
+
+    Args:
+        image: the picture.
+        alt: what it shows, in words, for readers of the notebook who cannot see it.
+    """
     if in_notebook():
         from IPython.display import display
 
-        display(image)
+        display(image, metadata={kind: {"alt": alt} for kind in ("image/png", "image/jpeg")})
     else:
         image.show()
 

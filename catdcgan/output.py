@@ -14,24 +14,36 @@ from PIL import Image
 from tqdm import tqdm
 
 from catdcgan.errors import InputError
-from catdcgan.files import refuse_pipes
+from catdcgan.files import refuse_special
 from catdcgan.images import PICTURE_SUFFIXES, check_grid, image_grid, save_image
-from catdcgan.screen import say
-from catdcgan.settings import parse_number
+from catdcgan.screen import printable, say
+from catdcgan.settings import parse_number, some_path
 
 MOST_SAMPLED = 1_000_000  # pictures
 OTHER_FILES = (".ckpt", ".mkv", ".npy", ".npz", ".pkl", ".pt", ".pth")  # unknown to Python and Pillow
 
 
+def new_path(text: str) -> Path:
+    """Parse a path to write to.
+
+    Raises:
+        argparse.ArgumentTypeError: the path is empty, or holds control characters or bytes that are not
+            UTF-8: TensorFlow cannot write to it, or a printed command cannot repeat it.
+    """
+    if printable(some_path(text)) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} holds characters that cannot be printed: name another")
+    return Path(text)
+
+
 def picture_or_folder(text: str) -> Path:
     """Parse the name of a picture, an animation or a folder; refuse the suffix of any other kind of file.
 
-    An existing folder may have any name.
+    An existing folder may have any suffix.
 
     Raises:
-        argparse.ArgumentTypeError: the name has another kind of file's suffix.
+        argparse.ArgumentTypeError: as in `new_path`, or the name has another kind of file's suffix.
     """
-    path = Path(text)
+    path = new_path(text)
     known = path.suffix.lower() in (*Image.registered_extensions(), *OTHER_FILES)
     known = known or mimetypes.MimeTypes().guess_type(path.name)[0] is not None
     if known and not is_picture_name(path) and not path.is_dir():
@@ -46,9 +58,9 @@ def folder_name(text: str) -> Path:
     """Parse the name of a folder; refuse one with a file's suffix, unless the folder exists.
 
     Raises:
-        argparse.ArgumentTypeError: the name has a file's suffix.
+        argparse.ArgumentTypeError: as in `new_path`, or the name has a file's suffix.
     """
-    path = Path(text)
+    path = new_path(text)
     if is_picture_name(path) and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} has a picture's suffix: give a folder")
     return picture_or_folder(text)
@@ -60,15 +72,17 @@ def is_picture_name(path: Path) -> bool:
 
 
 def check_folders(*folders: Path) -> None:
-    """Refuse folders that cannot be created because a file is in the way.
+    """Refuse folders that cannot be written to: a file is in the way, or permissions are missing.
 
     Raises:
-        InputError: a folder, or one of its parents, is a file.
+        InputError: a folder, or one of its parents, is a file or may not be written to.
     """
     for folder in folders:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         if not existing.is_dir():
             raise InputError(f"{existing} is a file: name a folder")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise InputError(f"{existing} is a folder that you may not write to: name another")
 
 
 def check_output(out: Path, count: int, size: int, columns: int | None = None) -> None:
@@ -77,7 +91,7 @@ def check_output(out: Path, count: int, size: int, columns: int | None = None) -
     Raises:
         InputError: a file is in the way, the grid is too large, or the folder holds other pictures.
     """
-    refuse_pipes(out)
+    refuse_special(out)
     check_folders(out.parent)
     if is_picture_name(out):
         check_grid(out, count, size, columns)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from catdcgan.errors import InputError
-
 Number = TypeVar("Number", int, float)
 
 DRAWN = "drawn"  # instead of a folder of pictures: cats painted by Pillow
@@ -68,6 +66,13 @@ def is_image_size(side: int) -> bool:
     return side >= 32 and side % 16 == 0
 
 
+def some_path(text: str) -> str:
+    """Check that a path is not empty, as an unset shell variable is: it would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
 def positive(text: str) -> float:
     """Parse a number above 0, at most `MOST`."""
     value = parse_number(float, text)
@@ -93,6 +98,14 @@ def policies(text: str) -> tuple[str, ...]:
     return names
 
 
+def on_off_or_auto(text: str) -> bool | str:
+    """Parse "on" and "off", which become True and False, or "auto"."""
+    values: dict[str, bool | str] = {"on": True, "off": False, "auto": "auto"}
+    if text not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of auto, on, off")
+    return values[text]
+
+
 # The settings.
 
 
@@ -103,6 +116,7 @@ def setting(
     help: str,
     metavar: str = "N",
     fixed: bool = False,
+    bare: Any = None,
 ) -> Any:
     """Make a field of `Settings`.
 
@@ -113,6 +127,7 @@ def setting(
         help: its text in ``--help``.
         metavar: placeholder for the value in ``--help``.
         fixed: whether the setting must stay the same when a run is resumed.
+        bare: the value of the option without a value; None if it needs one.
     """
     parsing: dict[str, Any] = {"help": help}
     if check is None:
@@ -121,6 +136,8 @@ def setting(
         parsing["choices"] = check
     else:
         parsing |= {"type": check, "metavar": metavar}
+    if bare is not None:
+        parsing |= {"nargs": "?", "const": bare}
     return field(default=default, metadata={"option": option, "fixed": fixed, "parsing": parsing})
 
 
@@ -137,7 +154,7 @@ class Settings:
     data_source: str | None = setting(
         None,
         "--data",
-        str,
+        some_path,
         f'folder of pictures, or "{DRAWN}" for painted cats; with --resume, by default those of the run',
         "FOLDER",
     )
@@ -180,11 +197,14 @@ class Settings:
         "decay both learning rates to 0 over this last part of the run, such as 0.3; 0 for none",
     )
     xla: bool = setting(False, "--xla", None, "compile with XLA: a slower start (not measured on a GPU)")
-    mixed_precision: bool = setting(
+    mixed_precision: bool | str = setting(
         False,
         "--mixed-precision",
-        None,
-        "multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU)",
+        on_off_or_auto,
+        "multiply in bfloat16, which is faster where the device has instructions for it (not measured on a "
+        "GPU); auto: on if it has them, else off; without a value: on",
+        "auto|on|off",
+        bare=True,
     )
     save_every_epochs: int = setting(5, "--save-every-epochs", whole(1), "epochs between checkpoints")
     save_every_minutes: float = setting(10, "--save-every-minutes", positive, "minutes between checkpoints")
@@ -209,6 +229,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "decay_part": 0.3,
         "flip": True,
         "average_decay": 0.999,
+        "mixed_precision": "auto",
     },
 }
 
@@ -220,6 +241,21 @@ def add_settings(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -
         parser.add_argument(
             item.metadata["option"], dest=item.name, default=default, **item.metadata["parsing"]
         )
+
+
+def add_model_options(parser: argparse.ArgumentParser, latents: bool = True) -> None:
+    """Add to a parser the options that name a trained model and say how it was trained.
+
+    `latents` says whether the distribution of the latents is among them.
+    """
+    add = parser.add_argument
+    text = "a checkpoint, or the folder of a run"
+    add("--checkpoint", type=some_path, default="models/model.ckpt", metavar="PATH", help=text)
+    text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
+    add("--half-range", action="store_true", help=text)
+    add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
+    if latents:
+        add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
 
 
 def recipe_options(name: str) -> str:
@@ -250,24 +286,22 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """The settings by name, read from run.json; a record of another version may lack some.
 
     Raises:
-        InputError: a setting cannot have the value in the record.
+        ValueError: a setting cannot have the value in the record.
     """
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
     values = {name: None if value == NO_LIMIT else value for name, value in values.items()}
     for item in fields(Settings):
         if item.name in values and not _can_be(item, values[item.name]):
-            raise InputError(
-                f"the run's run.json is damaged: it cannot hold {item.name} {record[item.name]!r}. "
-                "Remove it, and give the settings as options"
-            )
+            raise ValueError(f"{item.name} cannot be {record[item.name]!r}")
     return values
 
 
 def _can_be(item: Field[Any], value: Any) -> bool:
     """Whether a setting can have a value that was read from JSON."""
-    kind, _, none = str(item.type).partition(" | ")
-    if none and value is None:
-        return True
+    kinds = str(item.type).split(" | ")
+    kind = kinds[0]
+    if value is None:
+        return "None" in kinds
     if kind in ("int", "float"):  # `train` takes numbers that options refuse, such as 0 for none
         if item.name == "image_size" and type(value) is int:
             return is_image_size(value)
@@ -275,5 +309,7 @@ def _can_be(item: Field[Any], value: Any) -> bool:
         return type(value) in ((int,) if kind == "int" else (int, float)) and bool(value >= least)
     if kind.startswith("tuple"):
         return isinstance(value, tuple) and all(name in AUGMENT_POLICIES for name in value)
+    if kinds == ["bool", "str"]:
+        return type(value) is bool or value == "auto"
     choices = item.metadata["parsing"].get("choices")
     return value in choices if choices else type(value).__name__ == kind

@@ -29,6 +29,7 @@ from catdcgan.run.folder import SAMPLE_COUNT, RunFolder, lock
 from catdcgan.run.history import checked_figures, read_losses, tagged
 from catdcgan.run.interrupts import finish_step_first
 from catdcgan.run.memory import refuse_beyond_memory
+from catdcgan.run.precision import settle_precision
 from catdcgan.run.progress import Progress, Speed
 from catdcgan.run.schedule import Position, Schedule
 from catdcgan.run.start import TrainingData, start_run
@@ -79,7 +80,7 @@ def train(
     data_fingerprint: str | None = None,
     quiet: bool = False,
     xla: bool = False,
-    mixed_precision: bool = False,
+    mixed_precision: bool | str = False,
     decay_part: float = 0.0,
     data_source: str | None = None,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
@@ -136,7 +137,8 @@ def train(
         data_fingerprint: identifies these images, as `Dataset.fingerprint` does.
         quiet: show no progress.
         xla: compile the step with XLA, which takes a minute or more at the start.
-        mixed_precision: multiply in bfloat16, which is faster than float32 on GPUs from 2020 on.
+        mixed_precision: multiply in bfloat16, which is faster on CPUs and GPUs with instructions for it; slow
+            on others. "auto": only where the device has them. "on" and "off" are True and False.
         decay_part: over this last part of the run, such as 0.3, both learning rates fall linearly to 0, so
             that the weights settle and their average with them; 0 for constant rates.
         data_source: where the images come from, such as the path of their folder, for ``run.json``.
@@ -153,7 +155,7 @@ def train(
             removed, memory is too small, `get_batches` gives no images in an epoch, or `evaluate` returns
             anything but real numbers by name. The last good checkpoint is kept.
         ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; an unknown
-            `augment` or `z_distribution`; or neither `epoch_count` nor `step_count`.
+            `augment`, `z_distribution` or `mixed_precision`; or neither `epoch_count` nor `step_count`.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
     arguments = locals()
@@ -187,6 +189,7 @@ def run_training(
     find_start(folder.models, resume)  # refuse a wrong folder before creating anything in it
     if not GPUS:
         refuse_beyond_memory(settings, data.shape[0])
+    settings = settle_precision(settings, quiet)
     with tf.Graph().as_default() as graph:
         net = training_graph(settings)
         # `remove_old` deletes old checkpoints, so neither saver may delete any (max_to_keep=0).
@@ -227,7 +230,7 @@ def run_training(
                 training.loop(interrupts)
             if interrupts:
                 with best_effort_output(sys.stdout):
-                    say(f"Interrupted after step {at.step}. Saved in {folder.models}: resume to continue.")
+                    say(f"Interrupted after step {at.step}. Saved in {folder.models}.")
     return read_losses(folder.history), training.samples
 
 

@@ -1,8 +1,11 @@
 """Execute cat_dcgan.ipynb from top to bottom and show how far it is. `make notebook` runs this.
 
-The committed notebook stays as it is. The executed copy and a web page of it go to runs/notebook/.
+The executed copy and a web page of it go to runs/notebook/. The committed notebook stays as it is, unless a
+maintainer says --save.
 """
 
+import argparse
+import copy
 import sys
 import time
 from pathlib import Path
@@ -11,8 +14,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from page import move_links, page_of, tidy_streams
 
 NOTEBOOK = Path(__file__).resolve().with_name("cat_dcgan.ipynb")
 RESULT = NOTEBOOK.parents[1] / "runs" / "notebook" / NOTEBOOK.name
@@ -47,11 +49,18 @@ class TalkingClient(NotebookClient):
 
 def main() -> None:
     """Execute the notebook, then write the executed copy and the web page."""
+    options = argparse.ArgumentParser(description="Run the notebook from top to bottom.")
+    text = "for maintainers: also replace the committed notebook, outputs included"
+    options.add_argument("--save", action="store_true", help=text)
+    save = options.parse_args().save
+
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    metadata = copy.deepcopy(notebook.metadata)
     client = TalkingClient(
         notebook,
         timeout=None,
         kernel_name="python3",
+        record_timing=False,
         # Quiets a warning that the kernel's messages are not encrypted: they never leave this machine.
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
@@ -63,16 +72,18 @@ def main() -> None:
     except CellExecutionError as error:
         sys.exit(f"\n{error}\nThe notebook stopped at this cell. Nothing was written.")
 
-    # Of a progress bar only the last state, as on a screen.
-    notebook, _ = CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
-    page, _ = HTMLExporter().from_notebook_node(notebook)
+    notebook.metadata = metadata  # the kernel's is of this machine
+    tidy_streams(notebook)
+    if save:
+        nbformat.write(notebook, NOTEBOOK)
+    move_links(notebook, NOTEBOOK.parent, RESULT.parent)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, RESULT)
-    RESULT.with_suffix(".html").write_text(page, encoding="utf-8")
+    RESULT.with_suffix(".html").write_text(page_of(notebook), encoding="utf-8")
     print("\n" * client.line_is_open + "Done. The notebook as it ran here, with its pictures:")
     print(f"  {RESULT.with_suffix('.html')}  (open it in a browser)")
     print(f"  {RESULT}  (the same as a notebook)")
-    print("To change and run it yourself: .venv/bin/jupyter lab notebooks/cat_dcgan.ipynb")
+    print("To change and run a copy of your own: make lab")
 
 
 if __name__ == "__main__":

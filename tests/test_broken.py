@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,12 +22,12 @@ from catdcgan import draw_cats, random_latents, sample
 from catdcgan.cli import main
 from catdcgan.data.download import download_photos
 from catdcgan.data.prepare import prepare_photos
-from catdcgan.errors import CheckpointError, InputError, RunError
+from catdcgan.errors import CheckpointError, RunError
 from catdcgan.run.folder import folder_of, lock
 from catdcgan.run.history import read_history
 from catdcgan.run.record import read_record, record_start
 from catdcgan.run.summary import summarize
-from catdcgan.settings import Settings, from_record, to_record
+from catdcgan.settings import Settings, to_record
 from catdcgan.tf1 import tf
 
 DEEP = "[" * 100_000  # JSON that no parser follows
@@ -93,6 +94,11 @@ def float_zeros(*shape: int) -> np.ndarray:
         ("dense/kernel", np.zeros((8, 256), complex), "as complex128, expected float32"),
         ("dense/kernel", float_zeros(8, 256) + np.nan, "not finite"),
         ("dense/bias", float_zeros(256) + np.inf, "not finite"),
+        (
+            "batch_trans_conv1/moving_variance",
+            float_zeros(32) - 1,
+            "images have values that are not finite",
+        ),
     ],
 )
 def test_a_checkpoint_of_nonsense_is_refused(
@@ -100,6 +106,7 @@ def test_a_checkpoint_of_nonsense_is_refused(
 ) -> None:
     reader = tf.train.load_checkpoint(str(base / "models" / "model.ckpt"))
     values = {each: reader.get_tensor(each) for each in reader.get_variable_to_shape_map()}
+    assert f"generator/{name}" in values
     values[f"generator/{name}"] = value
     with tf.Graph().as_default(), tf.Session() as sess:
         tensors = [tf.constant(each, tf.string if each.dtype == object else None) for each in values.values()]
@@ -182,12 +189,16 @@ def test_a_summary_that_cannot_be_made_is_one_warning(out: Path) -> None:
     [
         *(("image_size", None), ("image_size", 33), ("z_dim", 0), ("base_filters", True), ("seed", -1)),
         *(("augment", 5), ("augment", ["?"]), ("learning_rate_D", [1]), ("epoch_count", {}), ("flip", "yes")),
-        *(("image_mode", "X"), ("data_source", 5)),
+        *(("image_mode", "X"), ("data_source", 5), ("mixed_precision", "yes"), ("flip", None)),
     ],
 )
-def test_a_setting_in_run_json_that_cannot_be_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(InputError, match=f"hold {name} "):
-        from_record(to_record(Settings()) | {name: value})
+def test_a_setting_in_run_json_that_cannot_be_is_refused_by_name(
+    name: str, value: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.json"
+    record_start(file, 0, to_record(Settings()) | {name: value}, {"images": 3})
+    with pytest.raises(RunError, match=rf"run\.json is damaged \({name} cannot be .*settings as options"):
+        read_record(file)
 
 
 def test_json_nested_without_end_is_damaged_json(out: Path, tmp_path: Path) -> None:
@@ -275,8 +286,9 @@ def _no_waiting() -> Iterator[None]:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
 @pytest.mark.usefixtures("_no_waiting")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
 @pytest.mark.parametrize(
-    "pipe",
+    "name",
     [
         "x.zip",
         "x.zip.part",
@@ -287,12 +299,15 @@ def _no_waiting() -> Iterator[None]:
         "x.png",
     ],
 )
-def test_a_named_pipe_in_the_place_of_a_file_is_refused_by_name(
-    pipe: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_pipe_or_device_in_the_place_of_a_file_is_refused_by_name(
+    name: str, kind: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "made").mkdir()
-    (tmp_path / pipe).unlink(missing_ok=True)
-    os.mkfifo(tmp_path / pipe)
+    (tmp_path / name).unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("a.jpg", b"")
     words = {
@@ -301,10 +316,10 @@ def test_a_named_pipe_in_the_place_of_a_file_is_refused_by_name(
         "made": ["prepare", str(tmp_path / "photos.zip"), f"--out={tmp_path / 'made'}"],
         "x.png": ["sample", f"--checkpoint={out}", f"--out={tmp_path / 'x.png'}"],
     }
-    start = next(start for start in words if pipe.startswith(start))
+    start = next(start for start in words if name.startswith(start))
     assert main(words[start]) == 1
     error = capsys.readouterr().err
-    assert f"{tmp_path / pipe} is a named pipe, not a file" in error
+    assert f"{tmp_path / name} is a pipe or a device, not a file" in error
     assert len(error.splitlines()) == 1
 
 
@@ -316,3 +331,50 @@ def test_a_named_pipe_among_files_that_a_run_may_lack_counts_as_absent(out: Path
         os.mkfifo(out / file)
     assert main([*RESUME, str(out)]) == 0
     assert len(read_history(out / "history.jsonl")) == 3
+
+
+@pytest.mark.parametrize("text", ["", "a\nb", "\udcff"])
+@pytest.mark.parametrize(
+    "command", ["train --data=drawn", "sample", "draw", "prepare x", "download file:///x"]
+)
+def test_a_name_that_no_file_should_have_is_refused_before_any_work(
+    command: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*command.split(), f"--out={text}"])
+    assert "argument --out: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["train --data=", "sample --checkpoint=", "prepare --out=x "])
+def test_an_empty_name_is_not_the_current_folder(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split(" "))
+    assert "the name is empty" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as Pillow and `write` report it
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    out = tmp_path / "cats.png"
+    assert main(["draw", "--count=1", "--size=16", f"--out={out}"]) == 1
+    assert f"No space left on device: '{out}': make room" in capsys.readouterr().err
+
+
+def test_a_folder_in_the_place_of_the_newest_checkpoint_counts_as_absent(out: Path) -> None:
+    (out / "models" / "model.ckpt-2.index").unlink()
+    (out / "models" / "model.ckpt-2.index").mkdir()
+    assert main([*RESUME, str(out)]) == 0
+    assert len(read_history(out / "history.jsonl")) == 3
+
+
+def test_photos_none_of_which_can_be_used_are_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.jpg", b"")
+    assert main(["prepare", str(tmp_path / "a.zip"), f"--out={tmp_path / 'out'}"]) == 1
+    assert "1 photo: 0 written, 1 unreadable" in capsys.readouterr().err

@@ -23,8 +23,22 @@ import pytest
 from pictures import files
 from PIL import Image, ImageSequence
 
-from catdcgan import __version__, draw_cats, random_latents, read_losses, sample, train
+from catdcgan import (
+    __version__,
+    direction_step,
+    draw_cats,
+    find_numbered_directions,
+    random_latents,
+    read_directions,
+    read_losses,
+    sample,
+    save_directions,
+    save_latents,
+    shift_latents,
+    train,
+)
 from catdcgan.cli import main
+from catdcgan.explore.directions import Directions
 from catdcgan.images import image_grid
 from catdcgan.run.folder import RunFolder, folder_of
 from catdcgan.run.start import TrainingData
@@ -40,9 +54,11 @@ OPTIONS = {
         *("quiet", "drawn-count"),
     ],
     "sample": [
-        *("checkpoint", "count", "grid", "pick", "seed", "scale", "truncate", "walk", "frames", "out"),
-        *("half-range", "alpha", "z"),
+        *("count", "grid", "pick", "seed", "scale", "truncate", "walk", "frames", "out"),
+        *("set", "directions", "latents", "save-latents", "checkpoint", "half-range", "alpha", "z"),
     ],
+    "directions": ["out", "picture", "unsupervised", "checkpoint", "half-range", "alpha", "z"],
+    "export": ["to", "out", "half", "checkpoint", "half-range", "alpha"],
     "draw": ["count", "size", "seed", "out"],
     "download": ["out", "sha256"],
     "prepare": ["out", "size", "keep-outliers"],
@@ -93,7 +109,7 @@ def test_help_tells_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
-    assert all(f"    {name} " in out for name in OPTIONS)
+    assert all(f"    {name} " in out.replace("\n", " ") for name in OPTIONS)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -155,8 +171,8 @@ def test_train_resumes_and_says_how_to_look_at_the_result(
     assert status == 0
     assert len(read_losses(tmp_path / "history.jsonl")) == 5
     out = capsys.readouterr().out
-    assert "5 steps done" in out
-    assert f"catdcgan sample --checkpoint {tmp_path}/models/model.ckpt" in out
+    assert "Training is done. See " in out
+    assert f"catdcgan sample --checkpoint={tmp_path}/models/model.ckpt" in out
 
 
 @pytest.mark.slow
@@ -227,7 +243,7 @@ def test_a_recipe_sets_what_the_command_does_not(given: list[Given], tmp_path: P
 @pytest.mark.parametrize(
     ("data", "options"),
     [
-        ("drawn", "--flip --mixed-precision"),
+        ("drawn", "--flip"),
         ("cats", "--mode=L --z=normal --augment=color --learning-rate-D=0.001 --average-decay=0.9"),
     ],
 )
@@ -245,12 +261,10 @@ def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_th
     monkeypatch.chdir(tmp_path / "elsewhere")
     resume = ["train", "--resume", f"--out={tmp_path / 'run'}"]
     assert main(resume) == 0
-    assert main([*resume, "--steps=2", "--no-mixed-precision", "--recipe=better"]) == 0
+    assert main([*resume, "--steps=2", "--recipe=better"]) == 0
     assert "warning: --recipe is for a new run: settings come from" in capsys.readouterr().err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    switched = {"mixed_precision": [True, False]} if "mixed" in options else {}
-    changes = [{}, {}, {"step_count": [1, 2]} | switched]
-    assert [start["changed"] for start in record["starts"]] == changes
+    assert [start["changed"] for start in record["starts"]] == [{}, {}, {"step_count": [1, 2]}]
     assert record["options"]["data_source"] == (data if data == "drawn" else str(tmp_path / "cats"))
     shutil.move(tmp_path / "cats", tmp_path / "moved")
     assert main([*resume, f"--data={'drawn' if data == 'drawn' else tmp_path / 'moved'}"]) == 0
@@ -348,6 +362,27 @@ def test_training_on_fewer_than_100_pictures_warns_once_of_what_comes_of_it(
     assert len(said) == warned
     assert all("too few pictures (99)" in line and "docs/few-pictures.md" in line for line in said)
     assert (REPOSITORY / "docs" / "few-pictures.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("--mixed-precision", True),
+        ("--mixed-precision on", True),
+        ("--mixed-precision auto", "auto"),
+        ("--mixed-precision off --flip", False),
+        ("--no-mixed-precision", False),
+        ("--recipe=better", "auto"),
+        ("--recipe=better --no-mixed-precision", False),
+        ("--recipe=article", False),
+    ],
+)
+def test_mixed_precision_takes_a_word_or_none(
+    words: str, value: bool | str, given: list[Given], tmp_path: Path
+) -> None:
+    command = ["train", "--data=drawn", "--drawn-count=2", f"--out={tmp_path / 'run'}", *words.split()]
+    assert main(command) == 0
+    assert given[0].settings.mixed_precision is value or given[0].settings.mixed_precision == value == "auto"
 
 
 def test_the_defaults_are_those_of_the_article(given: list[Given], tmp_path: Path) -> None:
@@ -544,6 +579,136 @@ def test_sample_walks_slowly_into_cats_gif_by_itself(
     assert list(files(tmp_path)) == ["cats.gif"]
 
 
+@pytest.fixture
+def knobs(trained: Path, tmp_path: Path) -> Path:
+    """Numbered directions of the trained model."""
+    file = tmp_path / "knobs.npz"
+    assert main(["directions", f"--checkpoint={trained}", "--unsupervised", f"--out={file}"]) == 0
+    return file
+
+
+def test_sample_turns_knobs_of_all_cats_in_grids_single_pictures_and_walks(
+    knobs: Path, latents: list[np.ndarray], trained: Path, tmp_path: Path
+) -> None:
+    step = direction_step(read_directions(trained, knobs), {"1": 2, "3": -1})
+    turned = ["sample", f"--checkpoint={trained}", "--set=1=2", "--set=3=-1", f"--directions={knobs}"]
+    z = shift_latents(random_latents(3, 8), step)
+    assert np.abs(z).max() == 1
+    for out in ("cats.png", "cats"):
+        assert main([*turned, "--count=3", f"--out={tmp_path / out}"]) == 0
+        assert np.array_equal(latents.pop(), z)
+    assert main([*turned, "--count=3", "--walk", "2", "0", "--frames=1", f"--out={tmp_path / 'w.gif'}"]) == 0
+    assert np.array_equal(latents.pop(), z[[2, 0]])
+    assert main([*turned, "--count=3", "--z=normal", f"--out={tmp_path / 'cats.png'}"]) == 0
+    assert np.allclose(latents.pop(), random_latents(3, 8, distribution="normal") + step, atol=1e-6)
+
+
+def test_saved_latents_make_the_same_cats_again_and_one_can_walk_between_them(
+    knobs: Path, trained: Path, tmp_path: Path, latents: list[np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "new" / "one.npy", tmp_path / "other.npy"
+    start = ["sample", f"--checkpoint={trained}", f"--out={tmp_path / 'cats.png'}"]
+    assert main([*start, "--count=2", "--set=1=2", f"--directions={knobs}", f"--save-latents={one}"]) == 0
+    assert f"2 latents in {one}" in capsys.readouterr().out
+    assert main([*start, "--count=1", "--seed=7", f"--save-latents={other}"]) == 0
+    stored = np.load(one)
+    assert stored.dtype == np.float32
+    assert np.array_equal(stored, latents[0])
+    assert main([*start, "--latents", str(one), str(other), "--grid=3x1"]) == 0
+    assert np.array_equal(latents[2], [*latents[0], *latents[1]])
+    walk = ["--walk", "1", "2", "--frames=2", f"--out={tmp_path / 'walk.gif'}", f"--save-latents={other}"]
+    assert main([*start, "--latents", str(one), str(other), *walk]) == 0
+    assert np.array_equal(latents[3][[0, 2]], latents[2][1:])
+    assert np.array_equal(np.load(other), latents[3]), "one for each frame"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--set=1=2", "no directions yet"),
+        ("--set=1=9 --directions=knobs.npz", "cannot set 1=9; there are 1 -3 to 3, 2 -3 to 3, 3 -3"),
+        ("--set=coat=1 --directions=knobs.npz", "cannot set coat=1; there are 1 -3 to 3"),
+        ("--set=1=2 --directions=foreign.npz", "directions of another model"),
+        ("--latents=nosuch.npy", "nosuch.npy"),
+        ("--latents=short.npy", "short.npy: latents of 7 numbers, and the model"),
+        ("--latents ok.npy short.npy", "short.npy holds float32 (2, 7): expected latents (n, 8)"),
+        (
+            "--latents=large.npy",
+            "large.npy hold numbers up to 1.5: uniform latents are in [-1, 1], give",
+        ),
+        ("--save-latents=ok.npy/x.npy", "ok.npy is a file"),
+    ],
+)
+def test_latents_and_knobs_that_do_not_fit_are_one_line_and_nothing_is_drawn(
+    arguments: str,
+    message: str,
+    knobs: Path,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_directions(read_directions(trained, knobs)._replace(fingerprint="0" * 16), "foreign.npz")
+    for name, values in {
+        "ok": np.ones((2, 8)),
+        "short": np.ones((2, 7)),
+        "large": np.full((2, 8), 1.5),
+    }.items():
+        save_latents(values, f"{name}.npy")
+    before = files(tmp_path)
+    capsys.readouterr()
+    assert main(["sample", f"--checkpoint={trained}", *arguments.split()]) == 1
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("catdcgan: ")
+    assert message in line
+    assert captured.out == ""
+    assert files(tmp_path) == before
+
+
+def test_grid_must_fit_the_latents(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_latents(np.ones((2, 8)), tmp_path / "two.npy")
+    with pytest.raises(SystemExit):
+        main(["sample", f"--checkpoint={trained}", "--grid=2x2", "--latents", str(tmp_path / "two.npy")])
+    assert "--grid: 2x2 is a grid of 4, and --latents has 2 latents" in capsys.readouterr().err
+
+
+# directions
+
+
+def test_directions_are_kept_beside_the_checkpoint_with_a_picture_and_sample_finds_them_there(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert main(["directions", f"--checkpoint={run}", "--unsupervised"]) == 0
+    said = capsys.readouterr().out
+    assert f"8 directions in {run / 'models' / 'directions.npz'}" in said
+    with Image.open(run / "models" / "directions.png") as picture:
+        assert picture.height == 8 * 32
+    assert (
+        main(["sample", f"--checkpoint={run}", "--set=8=1", "--count=1", f"--out={tmp_path / 'c.png'}"]) == 0
+    )
+
+
+def test_named_directions_are_found_as_the_model_was_trained(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def find(*arguments: Any, **how: Any) -> Directions:
+        asked.append((*arguments, how))
+        return find_numbered_directions(trained)
+
+    monkeypatch.setattr("catdcgan.explore.directions.find_directions", find)
+    out = ["--out", str(tmp_path / "d.npz"), "--picture", str(tmp_path / "d.jpg")]
+    trained_as = ["--half-range", "--alpha=0.3", "--z=normal"]
+    assert main(["directions", "--checkpoint", str(trained), *out, *trained_as]) == 0
+    assert asked == [(str(trained), {"pixel_range": 0.5, "alpha": 0.3, "z_distribution": "normal"})]
+    assert sorted(files(tmp_path)) == ["d.jpg", "d.npz"]
+
+
 def test_sample_as_a_command_prints_one_line_and_no_banner_of_tensorflow(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -715,6 +880,22 @@ def test_too_little_memory_is_one_line(
         ("sample --pick 3 --walk 0 1 --count=9", "not allowed with argument --pick"),
         ("sample --pick 0 --walk 0 0 --out=cats.gif", "--pick is for pictures"),
         ("sample --scale=0", "--scale: 0 is below 1"),
+        ("sample --set=coat", "--set: 'coat' is not NAME=NUMBER, such as coat=1.5"),
+        ("sample --set=coat=x", "--set: 'x' is not a number"),
+        ("sample --directions=a.npz", "--directions needs --set"),
+        ("sample --latents=a.npz", "--latents: a.npz does not end in .npy"),
+        ("sample --save-latents=a", "--save-latents: a does not end in .npy"),
+        (
+            "sample --latents=a.npy --count=3",
+            "--count is for random latents: it cannot be combined with --latents",
+        ),
+        ("sample --latents=a.npy --seed=0", "--seed is for random latents"),
+        ("sample --latents=a.npy --truncate=1", "--truncate is for random latents"),
+        ("directions --out=a.npy", "--out: a.npy does not end in .npz"),
+        ("directions --picture=a.npz", "--picture: a.npz is no picture's name"),
+        ("export --to=onnx --out=cats", "--out must end in .onnx, not cats"),
+        ("export --to=savedmodel --out=cats.onnx", "--to savedmodel writes a folder"),
+        ("export --to=savedmodel --out=cats --half", "--half is for --to onnx"),
         *(
             (f"{command} --out=cats{ending}", f"no {ending} file can be written: end cats{ending} in .png")
             for command in ("sample", "draw", "train --data=drawn", "prepare photos")
@@ -901,7 +1082,7 @@ def test_training_with_stderr_closed_makes_all_it_should_and_says_nothing_on_std
     closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command(*arguments)]
     done = subprocess.run(closed, env=environment(), stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0
-    assert done.stdout.startswith("1 steps done. See ")
+    assert done.stdout.startswith("Training is done. See ")
     assert len(read_losses(tmp_path / "history.jsonl")) == 1  # no log line of TensorFlow's has got into it
     assert (tmp_path / "models" / "model.ckpt.index").exists()
 
@@ -971,6 +1152,6 @@ def test_an_interrupted_training_saves_and_goes_on(
         *(f"model.ckpt{n}{e}" for n in ("", "-0", f"-{steps}") for e in (".index", ".data-00000-of-00001")),
     }
     words = shlex.split(out.partition("Continue with: ")[2])
-    assert words == ["catdcgan", "train", "--resume", "--out", str(run)]
+    assert words == ["catdcgan", "train", "--resume", f"--out={run}"]
     assert main([*words[1:], f"--steps={steps + 2}"]) == 0
     assert len(read_losses(history)) == steps + 2

@@ -209,7 +209,7 @@ def test_picture_is_shown_below_the_cell_in_a_notebook_and_elsewhere_in_the_syst
     below, viewer = list[Image.Image](), list[Image.Image]()
     picture = plain(COLOURS[0])
     ipython = types.ModuleType("IPython.display")
-    ipython.display = below.append  # type: ignore[attr-defined]
+    ipython.display = lambda picture, metadata: below.append(picture)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython.display", ipython)
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     if not in_notebook:

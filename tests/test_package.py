@@ -289,6 +289,7 @@ FLOORS = [
     {"run", "data"},
     {"model", "diff_augment"},
     {"sampling"},
+    {"explore", "export"},
     {"graph"},
     {"training"},
     {"cli"},

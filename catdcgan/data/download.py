@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib
 import json
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from catdcgan import __version__
 from catdcgan.errors import DownloadError
-from catdcgan.files import parse_json, refuse_pipes
+from catdcgan.files import FULL, parse_json, refuse_special
 from catdcgan.screen import printable, say, screen
 
 KAGGLE_DATASET = "crawford/cat-dataset"
@@ -30,7 +29,6 @@ TIMEOUT = 30.0  # seconds without a byte after which a connection counts as brok
 TRIES = 5  # connections in one call, the first included
 PAUSE = 1.0  # seconds before the second connection; doubled for each later one
 CHUNK = 1 << 18  # bytes read at a time
-NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # full disk, limit on a file's size, quota
 
 
 class _Notes(NamedTuple):
@@ -63,17 +61,19 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
     Raises:
         DownloadError: the URL cannot be used or reached, the server refuses, the connection broke
             `TRIES` times, the disk is full, or the file is not a whole zip with the given checksum.
-        InputError: a named pipe is in the way of the file.
+        InputError: a named pipe or a device is in the way of the file.
     """
     if url is None:
         return _from_kaggle()
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise DownloadError(f"sha256 must have 64 hexadecimal digits, got {sha256!r}")
-    url = quote(url, safe=string.punctuation)  # a space or "é" is allowed, but HTTP cannot send it
+    url = quote(
+        url, safe=string.punctuation, errors="surrogateescape"
+    )  # a space or "é" is allowed, but HTTP cannot send it
     _check_url(url)
     target = out if out.suffix.lower() == ".zip" and not out.is_dir() else out / _name(url)
     part = target.with_name(f"{target.name}.part")
-    refuse_pipes(target, part, _notes_of(part))
+    refuse_special(target, part, _notes_of(part))
     try:
         if target.exists():
             _check_file(target, sha256, f"{target} was there already; move it away to download it anew")
@@ -90,7 +90,7 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
         part.replace(target)
         _discard(part)
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in FULL:
             raise DownloadError(f"{target} cannot be written: {error}") from error
         done, total = _size(part), _read_notes(part).total
         need = "more room" if total is None else f"{_bytes(total)}, {_bytes(total - done)} more than now"
@@ -141,10 +141,12 @@ def _fetch(url: str, part: Path, bar: Any) -> None:
     notes, done = _read_notes(part), _size(part)
     of = "" if notes.total is None else f" of {_bytes(notes.total)}"
     again = "go on" if notes.validator else "start anew (this server offers no means to go on)"
-    raise DownloadError(
-        f"{url}: the connection broke {TRIES} times, at last with: {trouble}. "
+    kept = (
         f"{_bytes(done)}{of} are kept in {part}; run this again to {again}"
+        if done
+        else "Nothing was received"
     )
+    raise DownloadError(f"{url}: the connection broke {TRIES} times, at last with: {trouble}. {kept}")
 
 
 def _receive(response: Any, url: str, part: Path, start: int, bar: Any) -> Exception | None:
@@ -153,6 +155,8 @@ def _receive(response: Any, url: str, part: Path, start: int, bar: Any) -> Excep
         total: int | None = int(response.headers["Content-Length"])
     except (TypeError, ValueError):
         total = None  # sent in chunks, or until the server closes the connection
+    if total is not None and total < 0:
+        total = None  # nonsense
     validator = _validator(response.headers)
     if response.status == 206:
         content_range = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))

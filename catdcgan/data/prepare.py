@@ -38,7 +38,7 @@ from catdcgan.data.listing import REPORT, is_annotation, passed_over_text
 from catdcgan.data.photos import IMAGE_SUFFIXES, limit_decoding, open_image, square_pixels
 from catdcgan.data.sources import Entries, Report, open_source
 from catdcgan.errors import PrepareError
-from catdcgan.files import atomic_write, parse_json, refuse_pipes
+from catdcgan.files import atomic_write, parse_json, refuse_special
 from catdcgan.screen import screen
 
 LARGEST_ANNOTATION = 4096  # bytes
@@ -147,9 +147,9 @@ def _earlier_pictures(out: Path, source: Path) -> dict[str, str] | None:
 
     Raises:
         PrepareError: the report names another source.
-        InputError: the report is a named pipe.
+        InputError: the report is a named pipe or a device.
     """
-    refuse_pipes(out / REPORT)
+    refuse_special(out / REPORT)
     try:
         record = parse_json((out / REPORT).read_bytes())
     except (FileNotFoundError, ValueError):  # no report, or not JSON

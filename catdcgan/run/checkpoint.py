@@ -152,7 +152,8 @@ def restore_newest(
         except DamagedError as error:
             damaged.append((path, error))
     else:
-        raise damaged[0][1]
+        others = f"; so are the {len(damaged) - 1} before it: start a new run" if damaged[1:] else ""
+        raise DamagedError(f"{damaged[0][1]}{others}")
     for bad, reason in damaged:
         aside = bad.with_name(f"{DAMAGED}{bad.name}")
         warnings.warn(f"{reason}. It was renamed to {aside.name}, and {path} is used instead", stacklevel=2)
@@ -178,9 +179,11 @@ def _sources(
             sources.append((variable, source))
     missing = [name for _, name in sources if name not in shapes]
     if missing:
-        alone = all(name.startswith("generator/") for name in shapes)
+        part = all(name.startswith("generator/") for name in shapes) and missing[0].startswith(
+            "discriminator/"
+        )
         hint = (
-            ". It holds only the generator: you can sample from it, but not resume training" if alone else ""
+            ". It holds only the generator: you can sample from it, but not resume training" if part else ""
         )
         raise CheckpointError(
             f"{path} lacks {abridged_names(missing)}, of {len(sources)} variables; "
@@ -189,7 +192,8 @@ def _sources(
     for variable, name in sources:
         if shapes[name] != variable.shape.as_list():
             raise CheckpointError(
-                f"{path} holds {name} as {shapes[name]}, expected {variable.shape.as_list()}"
+                f"{path} holds {name} as {shapes[name]}, expected {variable.shape.as_list()}: it was trained "
+                "with another width, image size, number of colours or length of latents"
             )
         if types[name] != variable.dtype.base_dtype:
             raise CheckpointError(
@@ -223,7 +227,7 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
         try:
             saver.save(sess, str(new), write_meta_graph=False, write_state=False)
         except tf.errors.OpError as error:
-            raise OSError(f"cannot save {path}: {error.message.splitlines()[0]}") from error
+            raise OSError(f"cannot save {path}: {_reason(error)}") from error
         for ending in ENDINGS:
             to_disk(Path(f"{new}{ending}"))
         if not Path(f"{path}{ENDINGS[-1]}").exists():
@@ -233,6 +237,12 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
         finish_replacement(path)  # one that an earlier program left unfinished
         os.replace(temporary, replacement_of(path))
     finish_replacement(path)
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What an operation of the graph says itself, which stands below where it was defined."""
+    text = error.message.rpartition("\nNode: ")[2].splitlines()
+    return str(text[1] if text[1:] else text[0])
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def tidy(folder: Path) -> None:
 def numbered(folder: Path) -> list[Path]:
     """The checkpoints ``model.ckpt-STEP`` in a folder, oldest step first."""
     names = (re.fullmatch(rf"{re.escape(NAME)}-(\d+)\.index", file.name) for file in folder.glob(f"{NAME}-*"))
-    return [folder / f"{NAME}-{step}" for step in sorted(int(name[1]) for name in names if name)]
+    paths = [folder / f"{NAME}-{step}" for step in sorted(int(name[1]) for name in names if name)]
+    return [path for path in paths if Path(f"{path}{ENDINGS[-1]}").is_file()]
 
 
 def latest(folder: Path) -> Path | None:

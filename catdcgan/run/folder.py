@@ -13,7 +13,7 @@ from typing import NamedTuple, TextIO
 from filelock import FileLock, SoftFileLock, Timeout
 
 from catdcgan.errors import RunError, TrainingError
-from catdcgan.files import atomic_write, refuse_pipes
+from catdcgan.files import atomic_write, refuse_special
 
 RUNS = Path("runs")  # where the numbered runs are
 RUN_NAME = "run.json"
@@ -104,7 +104,7 @@ def lock(folder: Path) -> Iterator[None]:
 def _holder(folder: Path) -> str:
     """Who trains in the folder. A program that has only just taken the lock may not have written this yet."""
     try:
-        refuse_pipes(folder / HOLDER_NAME)
+        refuse_special(folder / HOLDER_NAME)
         return (folder / HOLDER_NAME).read_text("utf-8") or "another program"
     except (OSError, ValueError):  # not there, or foreign
         return "another program"

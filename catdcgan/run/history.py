@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from catdcgan.errors import TrainingError
-from catdcgan.files import parse_json, refuse_pipes
+from catdcgan.files import parse_json, refuse_special
 
 # The keys of a step's record, and the names that TensorBoard shows for some of them.
 COLUMNS = ("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second")
@@ -30,10 +30,10 @@ def read_history(file: str | os.PathLike[str]) -> list[dict[str, Any]]:
         are left out, with a warning.
 
     Raises:
-        InputError: the file is a named pipe.
+        InputError: the file is a named pipe or a device.
         OSError: the file cannot be read.
     """
-    refuse_pipes(Path(file))
+    refuse_special(Path(file))
     records = [_record(line) for line in Path(file).read_bytes().splitlines()]
     if foreign := records.count(None):
         warnings.warn(f"{file}: left out {foreign} lines that are not records of steps", stacklevel=2)
@@ -65,11 +65,11 @@ def rewind_history(file: Path, step: int) -> None:
     records are skipped.
 
     Raises:
-        InputError: the file is a named pipe.
+        InputError: the file is a named pipe or a device.
         OSError: the file cannot be read or written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    refuse_pipes(file)
+    refuse_special(file)
     kept_steps, kept_bytes, read_bytes = 0, 0, 0
     with file.open("a+b") as lines:
         lines.seek(0)

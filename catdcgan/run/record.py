@@ -17,8 +17,8 @@ import numpy as np
 
 from catdcgan import __version__
 from catdcgan.errors import RunError
-from catdcgan.files import atomic_write, parse_json, refuse_pipes
-from catdcgan.settings import FIXED, MOST
+from catdcgan.files import atomic_write, parse_json, refuse_special
+from catdcgan.settings import FIXED, MOST, from_record
 
 
 def record_start(file: Path, step: int, settings: Mapping[str, Any], data: Mapping[str, Any]) -> None:
@@ -97,21 +97,26 @@ def read_record(file: Path) -> dict[str, Any] | None:
 
     Raises:
         RunError: the file is damaged.
-        InputError: it is a named pipe.
+        InputError: it is a named pipe or a device.
     """
-    refuse_pipes(file)
+    refuse_special(file)
     try:
         record = parse_json(file.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:  # not text, or not JSON
         record = None
+    reason = ""
     match record:
         case {"options": dict(), "data": {"images": int(count)}, "versions": dict(), "starts": list()} if (
             0 < count <= MOST
         ):
-            return dict(record)
-    raise RunError(f"{file} is damaged: remove it, and the run goes on without a record of its settings")
+            try:
+                from_record(record["options"])
+                return dict(record)
+            except ValueError as error:
+                reason = f" ({error})"
+    raise RunError(f"{file} is damaged{reason}: remove it, and resume with the run's settings as options")
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:

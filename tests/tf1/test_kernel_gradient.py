@@ -53,7 +53,7 @@ def test_it_is_tensorflows_own_up_to_rounding(
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 def test_large_images_and_those_without_padding_keep_tensorflows(layer: str, padding: str) -> None:
-    side = 8 if padding == "VALID" else 2 * LARGEST_SIDE + 2
+    side = 8 if padding == "VALID" else 2 * LARGEST_SIDE[tf.float32] + 2
     (own, _), (fast, types) = (gradients(layer, (side, side), fast, padding) for fast in (False, True))
     for ours, theirs in zip(fast, own, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
