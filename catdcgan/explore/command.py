@@ -59,7 +59,7 @@ def _directions(options: argparse.Namespace) -> None:
         kind = "share of the first layer's power"
     else:
         found = knobs.find_directions(options.checkpoint, **trained, z_distribution=options.z)
-        kind = "R2, the part of each property that latents foretell"
+        kind = "R2, the share of each property that the latents predict"
     z = random_latents(SHOWN, found.vectors.shape[1], 0, options.z)
     shown = knobs.directions_picture(options.checkpoint, found, z, **trained, z_distribution=options.z)
     save_image(shown, picture)
