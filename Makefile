@@ -19,7 +19,7 @@ help:
 	@echo "make coverage   run the tests and list the lines that none reaches"
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
-	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
+	@echo "make bench      measure how fast training, sampling and starting are"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
 
