@@ -21,7 +21,7 @@ help:
 	@echo "make coverage   run the tests and list the lines that none reaches"
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
-	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
+	@echo "make bench      measure how fast training, sampling and starting are"
 	@echo "make box        for maintainers: make what comes from models/model.ckpt; FROM=... FACES=... for more of it"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
