@@ -179,7 +179,8 @@ class Settings:
         (),
         "--augment",
         policies,
-        "augment real and generated images alike (DiffAugment), for small datasets: "
+        "augment real and generated images alike (DiffAugment), so that few pictures are not learnt by "
+        "heart, for a slower start: "
         f"{','.join(AUGMENT_POLICIES)}, or some of these",
         "LIST",
     )
