@@ -7,6 +7,7 @@ file, with the weights in the order in which the page's kernel reads them.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from base64 import b64encode
@@ -27,9 +28,11 @@ from catdcgan.sampling import read_weights
 LARGEST_PAGE = 100_000_000  # bytes; more than that no phone opens
 LATENTS = 1000  # the first ones of seed 0: cat 17 of the page is cat 17 of `catdcgan sample`
 LIMITS = {"uniform": 1, "normal": 8}  # the largest number in a latent of the page, which 32767 stands for
-# For each parity of an output's row (or column), the kernel's rows that fall on an input, from the input before
-# to that behind. With padding "SAME" at stride 2, input i and kernel row k meet in output row 2 i + k - 1.
-DENSE, DOUBLING, LAST = [[0]], [[3, 1], [4, 2, 0]], [[4, 3, 2, 1, 0]]
+# The rows of a 5x5 kernel that meet an input, for even and for odd rows of the output, from the upper input
+# to the lower one; so it is with columns. With padding "SAME" at stride 2, row k takes input i to 2 i + k - 1.
+DOUBLING = ((3, 1), (4, 2, 0))
+SAME_SIDE = ((4, 3, 2, 1, 0),)  # the last layer, at stride 1
+ONE_PIXEL = ((0,),)  # the dense layer, as a convolution of one pixel
 
 
 def export_page(
@@ -40,7 +43,7 @@ def export_page(
     alpha: float = 0.2,
     z_distribution: str = "uniform",
 ) -> None:
-    """Write the generator in a checkpoint as one HTML file that needs nothing else, to play with in a browser.
+    """Write the generator in a checkpoint as a page to play with: one HTML file that needs no other.
 
     Its pictures are those of `sample`, up to a gray level here and there: its weights are half floats.
 
@@ -62,6 +65,8 @@ def export_page(
     latents = random_latents(LATENTS, made.z_dim, 0, z_distribution)
     limit = LIMITS[z_distribution]
     layers, weights = _pack(read_weights(checkpoint), made.image_size, alpha)
+    shapes = [f"{layer['side']} × {layer['side']} × {layer['channels']}" for layer in layers[1:]]
+    shapes = [f"{made.z_dim} numbers", *shapes, f"{made.image_size} × {made.image_size} × {made.channels}"]
     model = {
         "size": made.image_size,
         "channels": made.channels,
@@ -70,21 +75,27 @@ def export_page(
         "limit": limit,
         "pixelRange": pixel_range,
         "layers": layers,
+        "stages": list(
+            zip(shapes, ["random", *(f"{layer['weights']:,} weights" for layer in layers)], strict=True)
+        ),
         "knobs": _knobs(directions) if directions else [],
     }
     parts = {
         "style": _text("page.css"),
+        "last": f"{LATENTS - 1}",
+        "z_dim": f"{made.z_dim}",
+        "numbers": f"{sum(layer['weights'] for layer in layers):,}",
         "model": json.dumps(model).replace("<", "\\u003c"),  # a knob's name must not end the script
         "latents": _base64(np.rint(latents / limit * 32767).astype("<i2").tobytes()),
         "kernel": _base64((package_files("catdcgan.export") / "page" / "kernel.wasm").read_bytes()),
         "network": _text("network.js"),
-        "script": _text("page.js"),
         "weights": _base64(weights),
+        "script": _text("page.js"),
     }
     page = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _text("page.html"))
     if (size := len(page.encode())) > LARGEST_PAGE:
         raise InputError(
-            f"{checkpoint}: its page would have {size / 1e6:.0f} MB, and {LARGEST_PAGE / 1e6:.0f} MB are the "
+            f"{checkpoint}: its page would have {size / 1e6:.1f} MB, and {LARGEST_PAGE / 1e6:g} MB are the "
             "most: take a narrower generator"
         )
     with atomic_write(out) as partial:
@@ -117,58 +128,70 @@ def _knobs(directions: Directions) -> list[dict[str, Any]]:
 def _pack(
     weights: Mapping[str, np.ndarray], image_size: int, alpha: float
 ) -> tuple[list[dict[str, Any]], bytes]:
-    """Describe the generator's layers, and pack its weights.
-
-    Batch norm with the moving averages multiplies and adds constants, so it goes into the kernel and the bias
-    before it. Channels are filled up with zeros to a multiple of 4.
+    """Describe the generator's layers for network.js, and pack their weights.
 
     Returns:
-        For each layer a dictionary, and the bytes: all biases as float32, then all kernels as float16 in units
-        of the layer's ``scale``, its largest weight, so that none overflows. A kernel is sorted by phase of
-        the output, 4 output channels, row, column, input channel, output channel.
+        A dictionary for each layer, and the bytes: all biases as float32, then all kernels as float16, in
+        units of the layer's ``scale``, its largest weight, so that none overflows.
     """
-    values = {
-        name.removeprefix("generator/"): value.astype(np.float64) for name, value in weights.items()
-    }
-    dense = values["dense/kernel"].T  # (outputs, inputs), as transposed convolutions have it
-    todo: list[tuple[str, np.ndarray, Sequence[Sequence[int]], int, int]] = [
-        ("dense", dense[None, None], DENSE, 1, 0)
-    ]
     side = image_size // 16
+    todo: list[tuple[str, Sequence[Sequence[int]], int, int]] = [("dense", ONE_PIXEL, 1, 0)]
     for layer in range(1, 5):
-        todo.append((f"trans_conv{layer}", values[f"trans_conv{layer}/kernel"], DOUBLING, side, 1))
+        todo.append((f"trans_conv{layer}", DOUBLING, side, 1))
         side *= 2
-    todo.append(("logits", values["logits/kernel"], LAST, side, 2))
-    layers, biases, halves = [], [], []
-    for name, kernel, taps, side, pad in todo:
-        bias, numbers = values[f"{name}/bias"], kernel.size + len(kernel[0, 0])
-        if f"batch_{name}/gamma" in values:
-            gamma, beta, mean, variance = (
-                values[f"batch_{name}/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
-            )
-            factor = gamma / np.sqrt(variance + 1e-5)
-            kernel, bias = kernel * factor[:, None], (bias - mean) * factor + beta
-        fill = [-count % 4 for count in kernel.shape[2:]]
-        kernel = np.pad(kernel, ((0, 0), (0, 0), (0, fill[0]), (0, fill[1])))
+    todo.append(("logits", SAME_SIDE, side, 2))
+    layers, biases, kernels = [], [], []
+    for name, taps, side, pad in todo:
+        kernel, bias = _kernel_and_bias(weights, name)
+        stored = weights[f"generator/{name}/kernel"].shape
         scale = float(np.abs(kernel).max()) or 1.0
-        biases.append(np.pad(bias, (0, fill[0])).astype("<f4").tobytes())
-        for rows in taps:
-            for columns in taps:
-                phase = kernel[rows][:, columns]  # (rows, columns, outputs, inputs)
-                fours = phase.reshape(*phase.shape[:2], -1, 4, phase.shape[3]).transpose(2, 0, 1, 4, 3)
-                halves.append((fours / scale).astype("<f2").tobytes())
+        biases.append(bias.astype("<f4").tobytes())
+        kernels.append((_in_order(kernel, taps) / scale).astype("<f2").tobytes())
         layers.append(
             {
-                "name": name,
-                "side": side,
-                "pad": pad,
-                "channels": weights[f"generator/{name}/kernel"].shape[-1],
-                "from": kernel.shape[3],
+                "side": side,  # of the input, in pixels
+                "channels": stored[-1],  # of the input
+                "pad": pad,  # width of the border of zeros around the input
+                "from": kernel.shape[3],  # channels, filled up
                 "to": kernel.shape[2],
-                "taps": [len(rows) for rows in taps],
+                "taps": [len(rows) for rows in taps],  # for each parity; there are as many as the stride
                 "scale": scale,
                 "slope": 1 if name == "logits" else alpha,
-                "numbers": numbers,
+                "weights": math.prod(stored) + len(weights[f"generator/{name}/bias"]),
             }
         )
-    return layers, b"".join(biases + halves)
+    return layers, b"".join(biases + kernels)
+
+
+def _kernel_and_bias(weights: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A layer's kernel (height, width, outputs, inputs) and bias (outputs,), with its batch norm in them.
+
+    Batch norm with the moving averages multiplies by a constant and adds one. Inputs and outputs are filled
+    up with zeros to a multiple of 4.
+    """
+    kernel, bias = (weights[f"generator/{name}/{part}"].astype(np.float64) for part in ("kernel", "bias"))
+    if name == "dense":
+        kernel = kernel.T[None, None]
+    if name.startswith("trans_conv"):
+        gamma, beta, mean, variance = (
+            weights[f"generator/batch_{name}/{part}"].astype(np.float64)
+            for part in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        factor = gamma / np.sqrt(variance + 1e-5)
+        kernel, bias = kernel * factor[:, None], (bias - mean) * factor + beta
+    outputs, inputs = (-count % 4 for count in kernel.shape[2:])
+    return np.pad(kernel, ((0, 0), (0, 0), (0, outputs), (0, inputs))), np.pad(bias, (0, outputs))
+
+
+def _in_order(kernel: np.ndarray, taps: Sequence[Sequence[int]]) -> np.ndarray:
+    """A kernel's weights in the order in which kernel.wat reads them.
+
+    By phase of the output, 4 outputs, row, column, input, output of these 4.
+    """
+    parts = []
+    for rows in taps:
+        for columns in taps:
+            phase = kernel[np.ix_(rows, columns)]  # (rows, columns, outputs, inputs)
+            fours = phase.reshape(*phase.shape[:2], -1, 4, phase.shape[3])
+            parts.append(fours.transpose(2, 0, 1, 4, 3).ravel())
+    return np.concatenate(parts)
