@@ -29,7 +29,8 @@ LARGEST_PAGE = 100_000_000  # bytes; more than that no phone opens
 LATENTS = 1000  # the first ones of seed 0: cat 17 of the page is cat 17 of `catdcgan sample`
 LIMITS = {"uniform": 1, "normal": 8}  # the largest number in a latent of the page, which 32767 stands for
 # The rows of a 5x5 kernel that meet an input, for even and for odd rows of the output, from the upper input
-# to the lower one; so it is with columns. With padding "SAME" at stride 2, row k takes input i to 2 i + k - 1.
+# to the lower one; so it is with columns. With padding "SAME" at stride 2, row k takes input i to output
+# 2 i + k - 1.
 DOUBLING = ((3, 1), (4, 2, 0))
 SAME_SIDE = ((4, 3, 2, 1, 0),)  # the last layer, at stride 1
 ONE_PIXEL = ((0,),)  # the dense layer, as a convolution of one pixel
