@@ -10,10 +10,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help notebook quick test coverage lint format bench box clean pins
+.PHONY: help notebook page quick test coverage lint format bench box clean pins
 
 help:
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
+	@echo "make page       play with the cats in your browser: makes runs/cats.html and opens it"
 	@echo "make quick      run the tests that train nothing, in under a minute"
 	@echo "make test       run every test, the notebook among them; some: make test ARGS=\"-k resume\""
 	@echo "make coverage   run the tests and list the lines that none reaches"
@@ -26,6 +27,10 @@ help:
 
 notebook: .venv/.installed
 	@.venv/bin/python notebooks/run.py
+
+page: .venv/.installed
+	@.venv/bin/catdcgan export --to page --out runs/cats.html
+	@$(RUN) webbrowser "file://$(CURDIR)/runs/cats.html"
 
 # One pytest run, so one summary. Two processes share its files, so TensorFlow starts twice and not forty times;
 # the longest, the notebook, comes first. A cell of it may take up to ten minutes on a slow machine.

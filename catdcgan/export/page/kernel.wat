@@ -23,10 +23,8 @@
     (param $w i32) (param $bias i32)         ;; weights, 4 for each input; 4 biases
     (param $out i32) (param $step i32) (param $count i32) (param $slope f32)
     (local $end i32) (local $w4 v128)
-    (local $x0 i32) (local $x1 i32) (local $x2 i32) (local $x3 i32)
-    (local $x4 i32) (local $x5 i32) (local $x6 i32) (local $x7 i32)
-    (local $s0 v128) (local $s1 v128) (local $s2 v128) (local $s3 v128)
-    (local $s4 v128) (local $s5 v128) (local $s6 v128) (local $s7 v128)
+    (local $x0 i32) (local $x1 i32) (local $x2 i32) (local $x3 i32) (local $x4 i32) (local $x5 i32) (local $x6 i32) (local $x7 i32)
+    (local $s0 v128) (local $s1 v128) (local $s2 v128) (local $s3 v128) (local $s4 v128) (local $s5 v128) (local $s6 v128) (local $s7 v128)
     (local.set $s0 (local.tee $s1 (local.tee $s2 (local.tee $s3 (local.tee $s4 (local.tee $s5 (local.tee $s6
       (local.tee $s7 (v128.load (local.get $bias))))))))))
     (loop $row

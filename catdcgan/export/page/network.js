@@ -95,15 +95,17 @@ function makeKernel(kernel, size) {
 
 // What kernel.wat does, one pixel at a time; see there for the arguments.
 function convolve(heap, x, xStep, rows, length, rowStep, w, bias, out, outStep, count, slope) {
-  for (let pixel = 0; pixel < count; pixel++) {
-    let [a, b, c, d] = heap.subarray(bias >> 2, (bias >> 2) + 4);
+  const leaky = sum => sum > 0 ? sum : slope * sum;
+  for (let pixel = 0, from = bias >> 2; pixel < count; pixel++) {
+    let a = heap[from], b = heap[from + 1], c = heap[from + 2], d = heap[from + 3];
     for (let row = 0, k = w >> 2; row < rows; row++) {
       let i = (x + pixel * xStep + row * rowStep) >> 2;
       for (const end = i + (length >> 2); i < end; i++, k += 4) {
         a += heap[i] * heap[k]; b += heap[i] * heap[k + 1]; c += heap[i] * heap[k + 2]; d += heap[i] * heap[k + 3];
       }
     }
-    heap.set([a, b, c, d].map(sum => sum > 0 ? sum : slope * sum), (out + pixel * outStep) >> 2);
+    const to = (out + pixel * outStep) >> 2;
+    heap[to] = leaky(a); heap[to + 1] = leaky(b); heap[to + 2] = leaky(c); heap[to + 3] = leaky(d);
   }
 }
 

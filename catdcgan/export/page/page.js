@@ -142,7 +142,6 @@ on("variety", "input", () => { halt(); set($("variety"), $("variety").value); sh
 // ones first; what lies between those that are ready is a blend of two. So it is smooth on a slow telephone, too.
 const STEPS = 32, SECONDS = 4; // one way
 const kept = {}, frames = new Map();
-const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
 const between = t => kept.a.map((v, i) => Math.round(v + t * (kept.b[i] - v)));
 const keep = (end, numbers) => wish(`kept ${end}`, kept[end] = numbers, ({pixels}) => paint($(end), pixels));
 let playing;
@@ -153,10 +152,11 @@ function play() {
   for (let step = STEPS / 2; step >= 1; step /= 2) for (let i = step; i < STEPS; i += 2 * step)
     wish(`walk ${i}`, between(i / STEPS), ({pixels}) => frames.set(i, paint(make("canvas"), pixels)));
   $("play").textContent = "Pause";
+  $("number").value = "";
   const start = performance.now() - Math.acos(1 - 2 * $("walk").value) / Math.PI * 1000 * SECONDS;
   playing = requestAnimationFrame(function frame(now) {
-    const seconds = Math.max(0, now - start) / 1000;
-    const way = (lessMotion.matches ? Math.floor(seconds) : seconds) / SECONDS; // a still picture a second
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches; // then a still picture a second
+    const seconds = Math.max(0, now - start) / 1000, way = (still ? Math.floor(seconds) : seconds) / SECONDS;
     const t = (1 - Math.cos(Math.PI * way)) / 2; // slow at both ends
     set($("walk"), t);
     blend(t * STEPS);
@@ -194,7 +194,7 @@ function showSheet(number) {
   first = (number + count) % count;
   [...$("sheet").children].forEach((button, i) => {
     button.value = (first + i) % count;
-    button.ariaLabel = `Cat number ${button.value}`;
+    button.title = `Cat number ${button.value}`;
     button.ariaPressed = String(cat.number === +button.value);
     const numbers = numbered(+button.value).map(v => Math.round(v * $("variety").value));
     wish(`sheet ${i}`, numbers, ({pixels}) => paint(button.firstChild, pixels));
@@ -225,7 +225,7 @@ on("copy", "click", () => { // not every browser, nor every frame, lets a page w
   halt();
   rest();
   const copied = navigator.clipboard?.writeText(location.href) ?? Promise.reject();
-  copied.then(() => say("The link to this cat is copied."), () => say("The link to this cat is in the address bar."));
+  copied.then(() => say("The link to this cat is copied."), () => say(`Copy this link: ${location.href}`));
 });
 on("number", "input", ({target: {valueAsNumber: n}}) => { if (n >= 0 && n < count) pick(Math.floor(n)); });
 
