@@ -25,7 +25,7 @@ from catdcgan.latents import random_latents
 from catdcgan.run.checkpoint import read_architecture
 from catdcgan.sampling import read_weights
 
-LARGEST_PAGE = 100_000_000  # bytes; more than that no phone opens
+LARGEST_PAGE = 100_000_000  # bytes; a phone should not be asked to load more
 LATENTS = 1000  # the first ones of seed 0: cat 17 of the page is cat 17 of `catdcgan sample`
 LIMITS = {"uniform": 1, "normal": 8}  # the largest number in a latent of the page, which 32767 stands for
 # The rows of a 5x5 kernel that meet an input, for even and for odd rows of the output, from the upper input

@@ -186,6 +186,10 @@ def test_sixteen_cats_are_those_of_sample(
     assert differ(pixels(page, "#sheet canvas"), expected) <= LEVELS
     assert "in WebAssembly" in page.inner_text("#speed")
     assert page.locator("#knobs input").count() == 0
+    before = pixels(page)
+    page.click("#new")
+    assert pixels(page).std() > 10
+    assert not np.array_equal(pixels(page), before)
 
 
 def test_without_webassembly_the_cats_are_the_same(

@@ -139,7 +139,7 @@ on("variety", "change", () => showSheet(first));
 on("variety", "input", () => { halt(); set($("variety"), $("variety").value); show(); });
 
 // The walk between two kept cats, there and back. While it plays, pictures at STEPS places are computed, the coarse
-// ones first; what lies between those that are ready is a blend of two. So it is smooth on a slow telephone, too.
+// ones first; what lies between those that are ready is a blend of two. So it is smooth on a slow phone, too.
 const STEPS = 32, SECONDS = 4; // one way
 const kept = {}, frames = new Map();
 const between = t => kept.a.map((v, i) => Math.round(v + t * (kept.b[i] - v)));
@@ -230,7 +230,7 @@ on("copy", "click", () => { // not every browser, nor every frame, lets a page w
 on("number", "input", ({target: {valueAsNumber: n}}) => { if (n >= 0 && n < count) pick(Math.floor(n)); });
 
 // The start: the cat of the link, or one that looks good
-function open() {
+function openLink() {
   if (shown && location.hash === toLink(shown)) return; // the page's own doing
   const numbers = fromLink(location.hash);
   if (numbers) loadAsItIs(numbers); else pick(10);
@@ -242,6 +242,6 @@ for (const [shape, weights] of model.stages)
 keep("a", numbered(10));
 keep("b", numbered(3));
 for (const [id, value] of [["walk", 0], ["variety", 1]]) set($(id), value);
-addEventListener("hashchange", open);
-open();
+addEventListener("hashchange", openLink);
+openLink();
 showSheet(0);
