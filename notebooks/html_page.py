@@ -59,7 +59,7 @@ def tidy_streams(notebook: nbformat.NotebookNode) -> None:
 
 
 def move_links(notebook: nbformat.NotebookNode, old: Path, new: Path) -> None:
-    """Rewrite what leads out of the notebook's folder, `old`, to work from `new`: links, and pages in frames."""
+    """Rewrite links and frames that lead out of the notebook's folder, `old`, to work from `new`."""
     up = Path(os.path.relpath(old.parent, new)).as_posix()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
