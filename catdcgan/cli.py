@@ -232,8 +232,8 @@ def _train(options: argparse.Namespace) -> None:
     if settings.data_source != DRAWN:
         if count < FEW and not options.resume:
             warnings.warn(
-                f"too few pictures ({count}): all that is generated will look like them. Give hundreds, "
-                "better a few thousand of one kind; docs/few-pictures.md shows the difference",
+                f"too few pictures ({count}): the discriminator will know them by heart, and the generator "
+                "learn little. Give hundreds, better a few thousand of one kind; see docs/few-pictures.md",
                 stacklevel=2,
             )
         settings = replace(settings, data_source=os.path.abspath(settings.data_source))
