@@ -10,18 +10,19 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help cats notebook lab quick test coverage lint format bench box clean pins
+.PHONY: help cats notebook lab page quick test coverage lint format bench box clean pins
 
 help:
 	@echo "make cats       draw 36 cats with the included model, into cats.png; installs only what that needs"
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
 	@echo "make lab        open a copy of the notebook to work in, runs/my_cat_dcgan.ipynb, in JupyterLab"
+	@echo "make page       play with the cats in your browser: makes runs/cats.html and opens it"
 	@echo "make quick      run the tests that train nothing, in under a minute"
 	@echo "make test       run every test, the notebook among them; some: make test ARGS=\"-k resume\""
 	@echo "make coverage   run the tests and list the lines that none reaches"
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
-	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
+	@echo "make bench      measure how fast training, sampling and starting are"
 	@echo "make box        for maintainers: make what comes from models/model.ckpt; FROM=... FACES=... for more of it"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
@@ -38,6 +39,10 @@ lab: .venv/.installed
 	@test -e runs/my_cat_dcgan.ipynb || cp notebooks/cat_dcgan.ipynb runs/my_cat_dcgan.ipynb
 	@echo "Your copy is runs/my_cat_dcgan.ipynb. To start afresh, delete it and run 'make lab' again."
 	@.venv/bin/jupyter lab --ServerApp.root_dir=. runs/my_cat_dcgan.ipynb $(ARGS)
+
+page: .venv/.installed
+	@.venv/bin/catdcgan export --to page --out runs/cats.html
+	@$(RUN) webbrowser "file://$(CURDIR)/runs/cats.html"
 
 # One pytest run, so one summary. Two processes share its files, so TensorFlow starts twice and not forty times;
 # the longest, the notebook, comes first. A cell of it may take up to ten minutes on a slow machine.

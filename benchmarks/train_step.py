@@ -1,15 +1,14 @@
 """How fast a training step is: ours compared with the article's, stock TensorFlow, and PyTorch.
 
     make bench                                        # the short way: see the Makefile
-    .venv/bin/python benchmarks/train_step.py         # every width, about TIME minutes
+    .venv/bin/python benchmarks/train_step.py         # every width
     ONEDNN_MAX_CPU_ISA=AVX2 .venv/bin/python benchmarks/train_step.py     # as on a CPU without AVX512
     .venv/bin/python benchmarks/train_step.py --profile --widths 32 --types bfloat16
 
 A step is one whole iteration on one batch: the discriminator's update, then the generator's, with batch norm
 and Adam; learning rates 0.0002, beta1 0.5, label smoothing 0.1; batches of random numbers. Each contender
 runs in its own process, and they take turns, round after round. The table shows medians of the rounds, and
-ratios of these medians. On a device that multiplies in bfloat16 there are two groups of contenders, each
-compared with ours in the same type.
+ratios of these medians. There is a table for each type: float32, and bfloat16 where the CPU multiplies it.
 
 - ours: one session call, in which both updates share the fakes; in bfloat16 with ``--mixed-precision``.
 - article's schedule: two session calls, each of which generates the fakes.
@@ -25,7 +24,7 @@ Each of PyTorch's loops is tried in both memory layouts first, and the faster on
 
 The share of the matmul rate tells how much of the machine is used: the multiplications of our step, counted
 from the layers' shapes, compared with those of a product of two large square matrices of the same type in the
-same time, with the same threads, in the same rounds: the fastest of three sizes in TensorFlow and in PyTorch.
+same time, with the same threads: the fastest of three sizes in TensorFlow and in PyTorch, measured first.
 Multiplications by the zeros around an image are included.
 
 ONEDNN_MAX_CPU_ISA limits oneDNN in all contenders, and so their convolutions. PyTorch's other kernels go on
@@ -238,7 +237,8 @@ def start_torch(kind: str, width: int, options: argparse.Namespace) -> dict[str,
 
 
 def matmul_rates(kinds: Sequence[str], options: argparse.Namespace, torch: bool) -> dict[str, float]:
-    """Multiply-adds a second of the fastest product of two matrices, for each type."""
+    """Multiply-adds a second of the fastest product of two matrices, for float32 and each type of `kinds`."""
+    kinds = sorted({"float32", *kinds})
     names = {
         f"{library}, matmul {side}, {kind}": (side, kind)
         for kind in kinds
@@ -253,57 +253,49 @@ def matmul_rates(kinds: Sequence[str], options: argparse.Namespace, torch: bool)
     rates: dict[str, float] = dict.fromkeys(kinds, 0)
     for name, (side, kind) in names.items():
         rates[kind] = max(rates[kind], side**3 / seconds[name])
+    rates_text = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {kind}" for kind, rate in rates.items())
+    print(f"Matmul: {rates_text}.\n", flush=True)
     return rates
 
 
-def compare(width: int, kinds: Sequence[str], options: argparse.Namespace, torch: bool) -> None:
-    """Print the table of one width."""
+def compare(kind: str, width: int, rates: dict[str, float], options: argparse.Namespace, torch: bool) -> None:
+    """Print the table of one type and width; `rates` are those of `matmul_rates`."""
     macs = step_macs(width, options.size)
-    print(f"## Width {width}, {options.size} px, batches of {options.batch}\n")
-    contenders = {f"{OURS}, {kind}": start(f"{OURS}, {kind}", width, options) for kind in kinds}
-    contenders |= {name: start(name, width, options) for name in (ARTICLE, AS_IT_COMES)}
-    for kind in kinds if torch else []:
+    print(f"## Width {width}, {kind}: {options.size} px, batches of {options.batch}\n")
+    names = [f"{OURS}, {kind}", *([ARTICLE, AS_IT_COMES] if kind == "float32" else [f"{OURS}, float32"])]
+    contenders = {name: start(name, width, options) for name in names}
+    if torch:
         contenders |= start_torch(kind, width, options)
     counts = {contender.facts["parameters"] for contender in contenders.values()}
     if len(counts) > 1:
         raise SystemExit(f"the contenders do not train the same networks: {counts} parameters")
 
-    steps = {name: max(1, options.steps * 16 // width) for name in contenders}
-    seconds = take_turns(contenders, steps, options.rounds)
-    onednn = "on" if contenders[AS_IT_COMES].facts["oneDNN"] else "off"
+    count = max(1, options.steps * 16 // width)
+    seconds = take_turns(contenders, dict.fromkeys(contenders, count), options.rounds)
     for contender in contenders.values():
         contender.stop()
-    rates = matmul_rates(kinds, options, torch)
     print(
-        f"{counts.pop():,} parameters; medians of {options.rounds} rounds of {min(steps.values())} steps. "
-        f"Our step: {macs / 1e9:.3f} billion multiply-adds an image. Matmul: "
-        f"{', '.join(f'{2 * rate / 1e9:.0f} GFLOP/s in {kind}' for kind, rate in rates.items())}.\n"
+        f"{counts.pop():,} parameters; medians of {options.rounds} rounds of {count} steps. "
+        f"Our step: {macs / 1e9:.3f} billion multiply-adds an image.\n"
     )
+    ours = seconds[names[0]]
     rows = []
-    for kind in kinds:
-        group = [name for name in contenders if ("bfloat16" in name) == (kind == "bfloat16")]
-        for name in group:
-            label = name.removesuffix(f", {kind}") + (f" (oneDNN {onednn})" if name == AS_IT_COMES else "")
-            rows.append(
-                [
-                    label,
-                    kind,
-                    f"{seconds[name]:.3f}",
-                    f"{options.batch / seconds[name]:.2f}",
-                    f"{seconds[name] / seconds[f'{OURS}, {kind}']:.2f} x",
-                    f"{options.batch * macs / seconds[name] / rates[kind]:.0%}",
-                ]
-            )
-    print_table(["", "type", "s/step", "images/s", "ours is faster", "of the matmul rate"], rows)
-    for kind in kinds:
-        peers = [seconds[name] for name in contenders if name.startswith("PyTorch") and name.endswith(kind)]
-        if peers:
-            ratio = min(peers) / seconds[f"{OURS}, {kind}"]
-            print(f"In {kind}, ours is {ratio:.2f} times as fast as PyTorch's fastest.")
-    if len(kinds) > 1:
-        ratio = seconds[f"{OURS}, float32"] / seconds[f"{OURS}, bfloat16"]
-        print(f"In bfloat16, ours is {ratio:.2f} times as fast as in float32.")
-    print(flush=True)
+    for name, contender in contenders.items():
+        onednn = "on" if contender.facts.get("oneDNN") else "off"
+        rate = rates["bfloat16" if "bfloat16" in name else "float32"]
+        rows.append(
+            [
+                f"{name} (oneDNN {onednn})" if name == AS_IT_COMES else name,
+                f"{seconds[name]:.3f}",
+                f"{options.batch / seconds[name]:.2f}",
+                f"{seconds[name] / ours:.2f} x",
+                f"{options.batch * macs / seconds[name] / rate:.0%}",
+            ]
+        )
+    print_table(["", "s/step", "images/s", "ours is faster", "of the matmul rate"], rows)
+    if torch:
+        best = min(seconds[name] for name in contenders if name.startswith("PyTorch"))
+        print(f"Ours is {best / ours:.2f} times as fast as PyTorch's fastest.\n", flush=True)
 
 
 def profile(width: int, kind: str, options: argparse.Namespace) -> None:
@@ -381,12 +373,13 @@ def main() -> None:
     kinds = options.types or (TYPES if multiplies_bfloat16() else TYPES[:1])
     print(f"{describe_machine()}\n")
     torch = not options.profile and torch_found()
+    rates = {} if options.profile else matmul_rates(kinds, options, torch)
     for width in options.widths:
-        if options.profile:
-            for kind in kinds:
+        for kind in kinds:
+            if options.profile:
                 profile(width, kind, options)
-        else:
-            compare(width, kinds, options, torch)
+            else:
+                compare(kind, width, rates, options, torch)
 
 
 if __name__ == "__main__":

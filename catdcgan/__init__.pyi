@@ -17,6 +17,7 @@ from catdcgan.explore.directions import find_numbered_directions as find_numbere
 from catdcgan.explore.directions import read_directions as read_directions
 from catdcgan.explore.directions import save_directions as save_directions
 from catdcgan.export.onnx import export_onnx as export_onnx
+from catdcgan.export.page import export_page as export_page
 from catdcgan.export.savedmodel import export_savedmodel as export_savedmodel
 from catdcgan.images import image_grid as image_grid
 from catdcgan.images import plot_losses as plot_losses

@@ -13,9 +13,9 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test is slow, too, if a fixture trains for it."""
+    """A test is slow, too, if a fixture trains for it, or starts a browser."""
     for item in items:
-        if {"run", "trained", "user"} & {*getattr(item, "fixturenames", ())}:
+        if {"run", "trained", "user", "browser"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
 
 

@@ -58,7 +58,7 @@ OPTIONS = {
         *("set", "directions", "latents", "save-latents", "checkpoint", "half-range", "alpha", "z"),
     ],
     "directions": ["out", "picture", "unsupervised", "checkpoint", "half-range", "alpha", "z"],
-    "export": ["to", "out", "half", "checkpoint", "half-range", "alpha"],
+    "export": ["to", "out", "half", "directions", "z", "checkpoint", "half-range", "alpha"],
     "draw": ["count", "size", "seed", "out"],
     "download": ["out", "sha256"],
     "prepare": ["out", "size", "keep-outliers"],
@@ -896,6 +896,11 @@ def test_too_little_memory_is_one_line(
         ("export --to=onnx --out=cats", "--out must end in .onnx, not cats"),
         ("export --to=savedmodel --out=cats.onnx", "--to savedmodel writes a folder"),
         ("export --to=savedmodel --out=cats --half", "--half is for --to onnx"),
+        ("export --to=page --out=cats.htm", "--to page: --out must end in .html, not cats.htm"),
+        ("export --to=savedmodel --out=cats.html", "--to savedmodel writes a folder"),
+        ("export --to=page --out=cats.html --half", "--half is for --to onnx"),
+        ("export --to=onnx --out=cats.onnx --z=normal", "--z is for --to page"),
+        ("export --to=savedmodel --out=cats --directions=a.npz", "--directions is for --to page"),
         *(
             (f"{command} --out=cats{ending}", f"no {ending} file can be written: end cats{ending} in .png")
             for command in ("sample", "draw", "train --data=drawn", "prepare photos")

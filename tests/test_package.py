@@ -257,7 +257,13 @@ def test_a_wheel_holds_all_of_the_package_and_works_away_from_the_checkout(
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     assert files(installed / "catdcgan") == files(source / "catdcgan")
-    assert {"__init__.pyi", "data/cat_dataset_outliers.txt"} <= files(installed / "catdcgan").keys()
+    others = {
+        "__init__.pyi",
+        "data/cat_dataset_outliers.txt",
+        "export/page/page.html",
+        "export/page/kernel.wasm",
+    }
+    assert others <= files(installed / "catdcgan").keys()
     monkeypatch.chdir(tmp_path)
     place, *names = json.loads(run_program(IMPORT_ALL, PYTHONPATH=str(installed)).stdout)
     assert place == str(installed / "catdcgan")
