@@ -40,7 +40,7 @@ lab: .venv/.installed
 	@echo "Your copy is runs/my_cat_dcgan.ipynb. To start afresh, delete it and run 'make lab' again."
 	@.venv/bin/jupyter lab --ServerApp.root_dir=. runs/my_cat_dcgan.ipynb $(ARGS)
 
-page: .venv/.installed
+page: .venv/.drawing
 	@.venv/bin/catdcgan export --to page --out runs/cats.html
 	@$(RUN) webbrowser "file://$(CURDIR)/runs/cats.html"
 
@@ -91,7 +91,7 @@ box: .venv/.installed
 .venv/.drawing: EXTRAS :=
 .venv/.drawing: SIZE := 0.6 GB to download and 2.2 GB on disk
 .venv/.installed: EXTRAS := [notebook,test,lint]
-.venv/.installed: SIZE := 0.7 GB to download and 2.6 GB on disk
+.venv/.installed: SIZE := 0.7 GB to download and 2.8 GB on disk
 .venv/.drawing .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(FITS)' || { \
 		echo "This needs Python 3.10, 3.11, 3.12 or 3.13, and '$(or $(PYTHON),python3)' is none of them." >&2; \

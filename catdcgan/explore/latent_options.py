@@ -109,4 +109,4 @@ def save_given_latents(options: argparse.Namespace, z: np.ndarray) -> None:
     """
     if file := vars(options).get("save_latents"):
         save_latents(z, file)
-        say(f"{len(z)} latents in {file}")
+        say(f"{len(z)} latent{'s' * (len(z) > 1)} in {file}")

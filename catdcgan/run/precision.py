@@ -29,7 +29,7 @@ def settle_precision(settings: Settings, quiet: bool) -> Settings:
         if known_to_lack_bfloat16():
             warnings.warn(
                 f"this {device} has no instructions for bfloat16, or a variable turns them off, so training "
-                "is slow (on CPUs, a step takes two to ten times as long as in float32). "
+                "is slow (on CPUs, a step takes two to eleven times as long as in float32). "
                 "To train in float32: --mixed-precision off; in Python, mixed_precision=False",
                 stacklevel=2,
             )

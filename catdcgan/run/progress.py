@@ -45,8 +45,11 @@ class Speed:
         """Count a step's images, and return the images per second of this step."""
         now = perf_counter()
         seconds, self._last = now - self._last, now
+        if not self.seconds_per_image:  # the first step takes seconds more, so the next ones replace it
+            self.seconds_per_image = seconds / images
+            return images / seconds
         # A moving average: each step counts 2 % less than the next. Dividing by the sum of the weights makes
-        # it correct from step 1 on.
+        # it correct from the second step on.
         self._weights = 0.98 * self._weights + 0.02
         self.seconds_per_image += (seconds / images - self.seconds_per_image) * 0.02 / self._weights
         return images / seconds
