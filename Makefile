@@ -10,20 +10,26 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install --disable-pip-version-check
 
-.PHONY: help notebook lab quick test test-workers coverage lint format bench clean pins
+.PHONY: help cats notebook lab page quick test test-workers coverage lint format bench box clean pins
 
 help:
+	@echo "make cats       draw 36 cats with the included model, into cats.png; installs only what that needs"
 	@echo "make notebook   run the notebook from top to bottom; the result goes to runs/notebook/"
 	@echo "make lab        open a copy of the notebook to work in, runs/my_cat_dcgan.ipynb, in JupyterLab"
+	@echo "make page       play with the cats in your browser: makes runs/cats.html and opens it"
 	@echo "make quick      run the tests that train nothing, in under a minute"
 	@echo "make test       run every test, the notebook among them; some: make test ARGS=\"-k resume\""
 	@echo "make test-workers  kill, freeze and delay workers that train together; some four minutes"
 	@echo "make coverage   run the tests and list the lines that none reaches"
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
-	@echo "make bench      measure how fast training, sampling and starting are; some seven minutes"
+	@echo "make bench      measure how fast training, sampling and starting are"
+	@echo "make box        for maintainers: make what comes from models/model.ckpt; FROM=... FACES=... for more of it"
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
+
+cats: .venv/.drawing
+	@.venv/bin/catdcgan sample --count 36 --out cats.png
 
 notebook: .venv/.installed
 	@.venv/bin/python notebooks/run.py $(ARGS)
@@ -34,6 +40,10 @@ lab: .venv/.installed
 	@test -e runs/my_cat_dcgan.ipynb || cp notebooks/cat_dcgan.ipynb runs/my_cat_dcgan.ipynb
 	@echo "Your copy is runs/my_cat_dcgan.ipynb. To start afresh, delete it and run 'make lab' again."
 	@.venv/bin/jupyter lab --ServerApp.root_dir=. runs/my_cat_dcgan.ipynb $(ARGS)
+
+page: .venv/.drawing
+	@.venv/bin/catdcgan export --to page --out runs/cats.html
+	@$(RUN) webbrowser "file://$(CURDIR)/runs/cats.html"
 
 # One pytest run, so one summary. Two processes share its files, so TensorFlow starts twice and not forty times;
 # the longest, the notebook, comes first. A cell of it may take up to ten minutes on a slow machine.
@@ -75,9 +85,20 @@ bench: .venv/.installed
 	.venv/bin/python benchmarks/growth.py
 	.venv/bin/python benchmarks/startup.py
 
-# The file .installed says that the installation came to its end, and since when; it is done again
-# when one of the two files that decide it is newer.
-.venv/.installed: pyproject.toml constraints.txt
+# A new model in the box: its pictures, knobs and card. FROM=FOLDER, the run that trained it, brings the
+# training strip; FACES=FOLDER, the photos, the card's figures.
+box: .venv/.installed
+	$(if $(FACES),$(PIP_INSTALL) -c constraints.txt opencv-python-headless)
+	.venv/bin/python benchmarks/box.py $(if $(FROM),--run '$(FROM)') $(if $(FACES),--faces '$(FACES)')
+
+# These two files say that an installation came to its end, and since when: of what drawing and training need,
+# and of that and the extras for the notebook and the tests. It is done again when one of the two files that
+# decide it is newer.
+.venv/.drawing: EXTRAS :=
+.venv/.drawing: SIZE := 0.6 GB to download and 2.2 GB on disk
+.venv/.installed: EXTRAS := [notebook,test,lint]
+.venv/.installed: SIZE := 0.7 GB to download and 2.8 GB on disk
+.venv/.drawing .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(FITS)' || { \
 		echo "This needs Python 3.10, 3.11, 3.12 or 3.13, and '$(or $(PYTHON),python3)' is none of them." >&2; \
 		echo "If you have one, name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -85,9 +106,9 @@ bench: .venv/.installed
 		echo "Creating .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; } || { \
 		rm -rf .venv; \
 		echo "Python could not create .venv. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
-	@echo "Installing into .venv. The first time, this is about 0.7 GB to download and 2.6 GB on disk."
-	$(PIP_INSTALL) -c constraints.txt -e '.[notebook,test,lint]'
-	@touch $@
+	@echo "Installing into .venv. The first time, this is about $(SIZE)."
+	$(PIP_INSTALL) -c constraints.txt -e '.$(EXTRAS)'
+	@touch .venv/.drawing $@
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .coverage* build dist catdcgan.egg-info

@@ -1,6 +1,6 @@
 """How many photos `catdcgan prepare` crops in a second, compared with OpenCV making the same crop.
 
-    .venv/bin/pip install -c constraints.txt -e '.[benchmark]'
+    .venv/bin/pip install -c constraints.txt -e '.[evaluate]'
     .venv/bin/python benchmarks/prepare.py ../shared/data/cat_annotated
 
 The photos are copied several times, then the contenders crop them all in turn, round after round; the table
@@ -11,12 +11,16 @@ shrink it by area, write a PNG with OpenCV's default compression.
 import argparse
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
+try:
+    import cv2
+except ModuleNotFoundError:
+    sys.exit("This compares with OpenCV: .venv/bin/pip install -c constraints.txt -e '.[evaluate]'")
 
 from catdcgan.data.faces import EYES_AT, FaceError, face_square, read_annotation
 from catdcgan.data.prepare import prepare_photos

@@ -1,6 +1,6 @@
 """How good the cats of a checkpoint are: figures compared with those of real photos, and sheets to look at.
 
-    .venv/bin/pip install -c constraints.txt -e '.[benchmark]'
+    .venv/bin/pip install -c constraints.txt -e '.[evaluate]'
     .venv/bin/python benchmarks/quality.py models/model.ckpt --data FOLDER --sheet s.png --neighbours n.png
     .venv/bin/python benchmarks/quality.py runs/001/models/model.ckpt-* --data FOLDER    # the best of a run
 
@@ -36,7 +36,9 @@ was written). Compare 10,000 pictures with all photos; such figures are comparab
 """
 
 import argparse
+import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -260,6 +262,8 @@ def main() -> None:
         parser.error("--neighbours needs --data")
     if options.count < ALIKE:
         parser.error(f"--count is below {ALIKE}")
+    if find_spec("cv2") is None:
+        sys.exit("quality.py needs OpenCV: .venv/bin/pip install -c constraints.txt -e '.[evaluate]'")
     sizes = [read_architecture(name).image_size for name in names if not Path(name).is_dir()]
 
     def read(name: str) -> np.ndarray:

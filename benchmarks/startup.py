@@ -19,7 +19,7 @@ from pathlib import Path
 from turns import print_table
 
 MODEL = Path(__file__).parents[1] / "models" / "model.ckpt"
-CATS = 64
+COUNTS = 1, 64
 
 
 def main() -> None:
@@ -35,12 +35,13 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         tensorflow = 'python -c "import tensorflow"'
-        sample = ["-m", "catdcgan", "sample", "--checkpoint", options.checkpoint, "--count", str(CATS)]
+        sample = ["-m", "catdcgan", "sample", "--checkpoint", options.checkpoint]
+        sample += ["--out", Path(folder, "cats.png"), "--count"]
         commands = {
             tensorflow: ["-c", "import tensorflow"],
             'python -c "import catdcgan"': ["-c", "import catdcgan"],
             "catdcgan --help": ["-m", "catdcgan", "--help"],
-            f"catdcgan sample --count {CATS}": [*sample, "--out", Path(folder, "cats.png")],
+            **{f"catdcgan sample --count {count}": [*sample, str(count)] for count in COUNTS},
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for number in range(options.rounds + 1):

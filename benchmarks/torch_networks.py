@@ -66,6 +66,8 @@ def training_step(
     width: int,
     layout: torch.memory_format,
     tuned: bool,
+    compiled: bool = False,
+    bfloat16: bool = False,
 ) -> tuple[Callable[[], object], int]:
     """Make the step of PyTorch's own DCGAN example: fakes generated once, detached for the discriminator.
 
@@ -75,6 +77,8 @@ def training_step(
         layout: `torch.contiguous_format` or `torch.channels_last`.
         tuned: also follow PyTorch's tuning guide: compute no gradients of the discriminator's weights in the
             generator's step, and use one fused kernel for Adam.
+        compiled: pass both networks through `torch.compile`.
+        bfloat16: run both networks under CPU autocast in bfloat16.
 
     Returns:
         A function that trains one step and returns its losses, and the number of parameters.
@@ -88,22 +92,28 @@ def training_step(
         (torch.from_numpy(real).permute(0, 3, 1, 2).contiguous(memory_format=layout), torch.from_numpy(z))
         for real, z in batches
     ]
+    generate, judge = (torch.compile(G), torch.compile(D)) if compiled else (G, D)
 
     def cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
         return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
+    def autocast() -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
+
     def step() -> tuple[float, float]:
         real, z = inputs[0]
         inputs.append(inputs.pop(0))
-        fake = G(z)
         d_adam.zero_grad()
-        d_loss = cross_entropy(D(real), 0.9) + cross_entropy(D(fake.detach()), 0)
+        with autocast():  # as PyTorch advises: forward passes and losses inside, backward passes outside
+            fake = generate(z)
+            d_loss = cross_entropy(judge(real), 0.9) + cross_entropy(judge(fake.detach()), 0)
         d_loss.backward()
         d_adam.step()
         g_adam.zero_grad()
         if tuned:
             D.requires_grad_(False)
-        g_loss = cross_entropy(D(fake), 1)
+        with autocast():
+            g_loss = cross_entropy(judge(fake), 1)
         g_loss.backward()
         g_adam.step()
         if tuned:

@@ -1,26 +1,34 @@
 """How fast a training step is: ours compared with the article's, stock TensorFlow, and PyTorch.
 
     make bench                                        # the short way: see the Makefile
-    .venv/bin/python benchmarks/train_step.py         # every width, about ten minutes
-    .venv/bin/python benchmarks/train_step.py --profile --widths 32
+    .venv/bin/python benchmarks/train_step.py         # every width
+    ONEDNN_MAX_CPU_ISA=AVX2 .venv/bin/python benchmarks/train_step.py     # as on a CPU without AVX512
+    .venv/bin/python benchmarks/train_step.py --profile --widths 32 --types bfloat16
 
 A step is one whole iteration on one batch: the discriminator's update, then the generator's, with batch norm
 and Adam; learning rates 0.0002, beta1 0.5, label smoothing 0.1; batches of random numbers. Each contender
 runs in its own process, and they take turns, round after round. The table shows medians of the rounds, and
-ratios of these medians.
+ratios of these medians. There is a table for each type: float32, and bfloat16 where the CPU multiplies it.
 
-- ours: one session call, in which both updates share the fakes.
-- article's schedule: two session calls, each of which generates the fakes; with oneDNN, TensorFlow's library
-  of fast kernels.
-- stock TensorFlow: the same without oneDNN, which TensorFlow leaves off on CPUs without AVX512.
-- PyTorch: the loop of its own DCGAN example, which generates the fakes once and detaches them for the
-  discriminator. Both memory layouts are tried first, and the faster one is kept.
+- ours: one session call, in which both updates share the fakes; in bfloat16 with ``--mixed-precision``.
+- article's schedule: two session calls, each of which generates the fakes.
+- stock TensorFlow: the same, with no variable set. The table says whether TensorFlow then uses oneDNN, its
+  library of fast kernels: it does so by itself on newer CPUs only.
+- PyTorch, usual loop: that of its own DCGAN example, which generates the fakes once and detaches them for the
+  discriminator; in bfloat16 under CPU autocast.
 - PyTorch, tuned: the same, but without gradients of the discriminator's weights in the generator's step, and
   with Adam as one fused kernel.
+- PyTorch, compiled: the tuned loop with both networks passed through `torch.compile`.
+
+Each of PyTorch's loops is tried in both memory layouts first, and the faster one is kept.
 
 The share of the matmul rate tells how much of the machine is used: the multiplications of our step, counted
-from the layers' shapes, compared with those of a product of two large square float32 matrices in the same
-time, with the same threads, in the same rounds. Multiplications by the zeros around an image are included.
+from the layers' shapes, compared with those of a product of two large square matrices of the same type in the
+same time, with the same threads: the fastest of three sizes in TensorFlow and in PyTorch, measured first.
+Multiplications by the zeros around an image are included.
+
+ONEDNN_MAX_CPU_ISA limits oneDNN in all contenders, and so their convolutions. PyTorch's other kernels go on
+using all that the CPU has.
 
 `--profile` breaks down one of our steps: time by kind of operation, and speed of each convolution.
 """
@@ -31,19 +39,20 @@ import argparse
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from turns import Contender, print_table, serve, take_turns, torch_found
+from turns import Contender, describe_machine, print_table, serve, take_turns, torch_found
 
 Z_DIM = 100
 STEP_OPTIONS: dict[str, Any] = {"beta1": 0.5, "alpha": 0.2, "smooth": 0.1}
 LEARNING_RATE = 2e-4
 MATMUL_SIDES = (1024, 2048, 4096)
 
+TYPES = "float32", "bfloat16"
 OURS, ARTICLE, AS_IT_COMES = "ours", "article's schedule, oneDNN on", "stock TensorFlow"
-TORCH_LAYOUTS = ["PyTorch, contiguous", "PyTorch, channels_last"]
+TORCH_LOOPS = "PyTorch, usual loop", "PyTorch, tuned", "PyTorch, compiled"
 
 
 def layer_macs(width: int, size: int, channels: int = 3) -> dict[str, int]:
@@ -98,11 +107,11 @@ def synthetic_batches(batch: int, size: int, count: int = 4) -> list[tuple[np.nd
 
 def tensorflow_step(
     name: str, width: int, size: int, batch: int, intra: int = 0, inter: int = 0
-) -> tuple[Callable[..., object], dict[str, int]]:
+) -> tuple[Callable[..., object], dict[str, Any]]:
     """Build the training step of a contender in TensorFlow.
 
     Args:
-        name: OURS for one session call on shared fakes; otherwise the article's two calls.
+        name: OURS and a type for one session call on shared fakes; otherwise the article's two calls.
         width: base_filters of both networks.
         size: of the images.
         batch: images in a step.
@@ -110,9 +119,12 @@ def tensorflow_step(
         inter: operations at a time; 0 for TensorFlow's own choice.
 
     Returns:
-        A function that trains one step (its arguments are passed to `Session.run`), and the numbers of
-        parameters and of operations in the graph.
+        A function that trains one step (its arguments are passed to `Session.run`), and facts: the number of
+        parameters, and whether oneDNN runs some of the operations.
     """
+    if name.startswith(AS_IT_COMES):
+        import tensorflow  # noqa: F401  # before catdcgan can set a variable
+
     from catdcgan.graph import training_graph
     from catdcgan.model import model_inputs, model_loss, model_optimizers
     from catdcgan.settings import Settings
@@ -120,8 +132,9 @@ def tensorflow_step(
 
     shape = (size, size, 3)
     with tf.Graph().as_default() as graph:
-        if name == OURS:
-            net = training_graph(Settings(image_size=size, z_dim=Z_DIM, base_filters=width, **STEP_OPTIONS))
+        if name.startswith(OURS):
+            sizes: dict[str, Any] = {"image_size": size, "z_dim": Z_DIM, "base_filters": width}
+            net = training_graph(Settings(mixed_precision="bfloat16" in name, **sizes, **STEP_OPTIONS))
             placeholders = net.input_real, net.input_z, net.lr_G, net.lr_D
             calls = [[net.metrics, net.step]]
         else:
@@ -130,10 +143,7 @@ def tensorflow_step(
             d_step, g_step = model_optimizers(d_loss, g_loss, lr_D, lr_G, STEP_OPTIONS["beta1"])
             calls = [[d_loss, d_step], [g_loss, g_step]]
         initialize = tf.global_variables_initializer()
-        facts = {
-            "parameters": sum(variable.shape.num_elements() for variable in tf.trainable_variables()),
-            "operations": len(graph.get_operations()),
-        }
+        parameters = sum(variable.shape.num_elements() for variable in tf.trainable_variables())
     config = tf.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
     session = tf.Session(graph=graph, config=config)
     session.run(initialize)
@@ -144,15 +154,18 @@ def tensorflow_step(
         for call in calls:
             session.run(call, feed, **options)
 
-    return step, facts
+    ran = tf.RunMetadata()
+    step(options=tf.RunOptions(output_partition_graphs=True), run_metadata=ran)
+    onednn = any(node.op.startswith("_Mkl") for part in ran.partition_graphs for node in part.node)
+    return step, {"parameters": parameters, "oneDNN": onednn}
 
 
-def matmul_step(side: int, intra: int, inter: int) -> Callable[[], object]:
-    """Multiply two square float32 matrices in TensorFlow."""
+def matmul_step(side: int, kind: str, intra: int, inter: int) -> Callable[[], object]:
+    """Multiply two square matrices in TensorFlow."""
     from catdcgan.tf1 import tf
 
     with tf.Graph().as_default() as graph:
-        left, right = (tf.get_variable(name, (side, side)) for name in ("left", "right"))
+        left, right = (tf.get_variable(name, (side, side), getattr(tf, kind)) for name in ("left", "right"))
         product = tf.matmul(left, right).op
         initialize = tf.global_variables_initializer()
     config = tf.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
@@ -161,91 +174,137 @@ def matmul_step(side: int, intra: int, inter: int) -> Callable[[], object]:
     return lambda: session.run(product)
 
 
+def torch_work(name: str, width: int, options: argparse.Namespace) -> None:
+    """In a child process: run one of PyTorch's contenders."""
+    import torch
+    from torch_networks import training_step
+
+    if options.intra:
+        torch.set_num_threads(options.intra)
+    kind = torch.bfloat16 if "bfloat16" in name else torch.float32
+    if "matmul" in name:
+        left, right = (torch.randn(options.size, options.size).to(kind) for _ in range(2))
+        serve(lambda: left @ right)
+        return
+    layout = torch.channels_last if "channels_last" in name else torch.contiguous_format
+    compiled = "compiled" in name
+    step, parameters = training_step(
+        synthetic_batches(options.batch, options.size),
+        width,
+        layout,
+        tuned=compiled or "tuned" in name,
+        compiled=compiled,
+        bfloat16=kind == torch.bfloat16,
+    )
+    serve(step, parameters=parameters)
+
+
 def work(name: str, width: int, options: argparse.Namespace) -> None:
     """In a child process: run the contender of this name."""
-    if name.startswith("matmul"):
-        serve(matmul_step(int(name.split()[1]), options.intra, options.inter))
-    elif name.startswith("PyTorch"):
-        import torch
-        from torch_networks import training_step
-
-        if options.intra:
-            torch.set_num_threads(options.intra)
-        layout = torch.channels_last if "channels_last" in name else torch.contiguous_format
-        batches = synthetic_batches(options.batch, options.size)
-        step, parameters = training_step(batches, width, layout, tuned="tuned" in name)
-        serve(step, parameters=parameters, version=torch.__version__, threads=torch.get_num_threads())
+    threads = options.intra, options.inter
+    if name.startswith("PyTorch"):
+        torch_work(name, width, options)
+    elif "matmul" in name:
+        serve(matmul_step(options.size, name.split(", ")[-1], *threads))
     else:
-        sizes = width, options.size, options.batch
-        step, facts = tensorflow_step(name, *sizes, options.intra, options.inter)
+        step, facts = tensorflow_step(name, width, options.size, options.batch, *threads)
         serve(step, **facts)
 
 
-def start(name: str, width: int, options: argparse.Namespace) -> Contender:
-    """Start the process of a contender."""
-    arguments = ["--worker", name, "--widths", str(width)]
-    for option in ("size", "batch", "intra", "inter"):
+def start(name: str, width: int, options: argparse.Namespace, size: int = 0) -> Contender:
+    """Start the process of a contender; `size` is the side of its matrices."""
+    arguments = ["--worker", name, "--widths", str(width), "--size", str(size or options.size)]
+    for option in ("batch", "intra", "inter"):
         arguments += [f"--{option}", str(getattr(options, option))]
-    return Contender(arguments, {"TF_ENABLE_ONEDNN_OPTS": "0" if name == AS_IT_COMES else "1"})
+    return Contender(arguments, unset=["TF_ENABLE_ONEDNN_OPTS"] if name.startswith(AS_IT_COMES) else [])
 
 
-def start_torch(width: int, options: argparse.Namespace) -> dict[str, Contender]:
-    """Start PyTorch's usual loop, in the memory layout that is faster on this machine, and the tuned one."""
-    if not torch_found():
-        return {}
-    layouts = {name: start(name, width, options) for name in TORCH_LAYOUTS}
-    seconds = take_turns(layouts, dict.fromkeys(layouts, 1), 3)
-    slower, faster = sorted(layouts, key=lambda name: -seconds[name])
-    print(f"{slower}: {seconds[slower] / seconds[faster]:.2f} times as long as {faster}, so left out.\n")
-    layouts[slower].stop()
-    tuned = f"{faster}, tuned"
-    return {faster: layouts[faster], tuned: start(tuned, width, options)}
+def start_torch(kind: str, width: int, options: argparse.Namespace) -> dict[str, Contender]:
+    """Start PyTorch's loops, each in the memory layout that is faster on this machine."""
+    chosen = {}
+    for loop in TORCH_LOOPS:
+        names = [f"{loop}, {layout}, {kind}" for layout in ("contiguous", "channels_last")]
+        layouts = {name: start(name, width, options) for name in names}
+        seconds = take_turns(layouts, dict.fromkeys(layouts, 1), 3)
+        slower, faster = sorted(layouts, key=lambda name: -seconds[name])
+        print(
+            f"- {slower}: {seconds[slower] / seconds[faster]:.2f} times as long as the other layout, left out"
+        )
+        layouts[slower].stop()
+        chosen[faster] = layouts[faster]
+    print(flush=True)
+    return chosen
 
 
-def compare(width: int, options: argparse.Namespace) -> None:
-    """Print the table of one width."""
-    contenders = {name: start(name, width, options) for name in (OURS, ARTICLE, AS_IT_COMES)}
-    contenders |= start_torch(width, options)
+def matmul_rates(kinds: Sequence[str], options: argparse.Namespace, torch: bool) -> dict[str, float]:
+    """Multiply-adds a second of the fastest product of two matrices, for float32 and each type of `kinds`."""
+    kinds = sorted({"float32", *kinds})
+    names = {
+        f"{library}, matmul {side}, {kind}": (side, kind)
+        for kind in kinds
+        for library in (["TensorFlow", "PyTorch"] if torch else ["TensorFlow"])
+        for side in MATMUL_SIDES
+    }
+    contenders = {name: start(name, 1, options, side) for name, (side, _) in names.items()}
+    steps = {name: (2 * MATMUL_SIDES[-1] // side) ** 2 // 4 for name, (side, _) in names.items()}
+    seconds = take_turns(contenders, steps, options.rounds)
+    for contender in contenders.values():
+        contender.stop()
+    rates: dict[str, float] = dict.fromkeys(kinds, 0)
+    for name, (side, kind) in names.items():
+        rates[kind] = max(rates[kind], side**3 / seconds[name])
+    rates_text = ", ".join(f"{2 * rate / 1e9:.0f} GFLOP/s in {kind}" for kind, rate in rates.items())
+    print(f"Matmul: {rates_text}.\n", flush=True)
+    return rates
+
+
+def compare(kind: str, width: int, rates: dict[str, float], options: argparse.Namespace, torch: bool) -> None:
+    """Print the table of one type and width; `rates` are those of `matmul_rates`."""
+    macs = step_macs(width, options.size)
+    print(f"## Width {width}, {kind}: {options.size} px, batches of {options.batch}\n")
+    names = [f"{OURS}, {kind}", *([ARTICLE, AS_IT_COMES] if kind == "float32" else [f"{OURS}, float32"])]
+    contenders = {name: start(name, width, options) for name in names}
+    if torch:
+        contenders |= start_torch(kind, width, options)
     counts = {contender.facts["parameters"] for contender in contenders.values()}
     if len(counts) > 1:
         raise SystemExit(f"the contenders do not train the same networks: {counts} parameters")
 
-    matmuls = {f"matmul {side}": start(f"matmul {side}", width, options) for side in MATMUL_SIDES}
-    steps = {name: max(1, options.steps * 16 // width) for name in contenders}
-    steps |= {f"matmul {side}": (2 * MATMUL_SIDES[-1] // side) ** 2 // 4 for side in MATMUL_SIDES}
-    seconds = take_turns({**contenders, **matmuls}, steps, options.rounds)
-    for contender in [*contenders.values(), *matmuls.values()]:
+    count = max(1, options.steps * 16 // width)
+    seconds = take_turns(contenders, dict.fromkeys(contenders, count), options.rounds)
+    for contender in contenders.values():
         contender.stop()
-
-    rate = max(side**3 / seconds[f"matmul {side}"] for side in MATMUL_SIDES)
-    macs = step_macs(width, options.size)
     print(
-        f"Width {width}, {options.size} px, batches of {options.batch}, {counts.pop():,} parameters; "
-        f"medians of {options.rounds} rounds of {steps[OURS]} steps.\n"
-        f"Our step: {macs / 1e9:.3f} billion multiply-adds an image. Matmul: {2 * rate / 1e9:.0f} GFLOP/s.\n"
+        f"{counts.pop():,} parameters; medians of {options.rounds} rounds of {count} steps. "
+        f"Our step: {macs / 1e9:.3f} billion multiply-adds an image.\n"
     )
-    print_table(
-        ["", "s/step", "images/s", "ours is faster", "of the matmul rate"],
-        [
+    ours = seconds[names[0]]
+    rows = []
+    for name, contender in contenders.items():
+        onednn = "on" if contender.facts.get("oneDNN") else "off"
+        rate = rates["bfloat16" if "bfloat16" in name else "float32"]
+        rows.append(
             [
-                name,
+                f"{name} (oneDNN {onednn})" if name == AS_IT_COMES else name,
                 f"{seconds[name]:.3f}",
                 f"{options.batch / seconds[name]:.2f}",
-                f"{seconds[name] / seconds[OURS]:.2f} x",
+                f"{seconds[name] / ours:.2f} x",
                 f"{options.batch * macs / seconds[name] / rate:.0%}",
             ]
-            for name in contenders
-        ],
-    )
+        )
+    print_table(["", "s/step", "images/s", "ours is faster", "of the matmul rate"], rows)
+    if torch:
+        best = min(seconds[name] for name in contenders if name.startswith("PyTorch"))
+        print(f"Ours is {best / ours:.2f} times as fast as PyTorch's fastest.\n", flush=True)
 
 
-def profile(width: int, options: argparse.Namespace) -> None:
+def profile(width: int, kind: str, options: argparse.Namespace) -> None:
     """Print where the time of one of our steps goes, by operation."""
     from catdcgan.tf1 import tf
 
     # One operation at a time: otherwise those that run in parallel would be counted twice.
-    step, _ = tensorflow_step(OURS, width, options.size, options.batch, options.intra, inter=1)
-    kinds: dict[str, list[float]] = defaultdict(list)
+    step, _ = tensorflow_step(f"{OURS}, {kind}", width, options.size, options.batch, options.intra, 1)
+    operations: dict[str, list[float]] = defaultdict(list)
     convolutions: dict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(options.rounds + 1):
         metadata = tf.RunMetadata()
@@ -255,19 +314,19 @@ def profile(width: int, options: argparse.Namespace) -> None:
         for device in metadata.step_stats.dev_stats:
             for node in device.node_stats:
                 seconds = (node.op_end_rel_micros - node.op_start_rel_micros) / 1e6 / options.rounds
-                kind = re.sub(r".* = (\w+)\(.*", r"\1", node.timeline_label.replace("\n", " "))
-                kinds[kind].append(seconds)
+                operation = re.sub(r".* = (\w+)\(.*", r"\1", node.timeline_label.replace("\n", " "))
+                operations[operation].append(seconds)
                 layer = re.search(r"(discriminator|generator)(?:_\d+)?/(\w+)/(?:\w+/)?(\w+)$", node.node_name)
-                if layer and ("Conv2D" in kind or "MatMul" in kind):
-                    convolutions[f"{layer[1]}/{layer[2]}", kind].append(seconds)
-    whole = sum(map(sum, kinds.values()))
-    print(f"Width {width}, {options.size} px, batch {options.batch}: one step, {whole:.3f} s.\n")
-    ranked = sorted(kinds.items(), key=lambda item: -sum(item[1]))
+                if layer and ("Conv2D" in operation or "MatMul" in operation):
+                    convolutions[f"{layer[1]}/{layer[2]}", operation].append(seconds)
+    whole = sum(map(sum, operations.values()))
+    print(f"Width {width}, {options.size} px, batch {options.batch}, {kind}: one step, {whole:.3f} s.\n")
+    ranked = sorted(operations.items(), key=lambda item: -sum(item[1]))
     print_table(
         ["operation", "times", "ms", "share"],
         [
-            [kind, len(times) // options.rounds, f"{1000 * sum(times):.1f}", f"{sum(times) / whole:.1%}"]
-            for kind, times in ranked
+            [name, len(times) // options.rounds, f"{1000 * sum(times):.1f}", f"{sum(times) / whole:.1%}"]
+            for name, times in ranked
             if sum(times) > whole / 1000
         ],
     )
@@ -276,13 +335,13 @@ def profile(width: int, options: argparse.Namespace) -> None:
         ["layer and operation", "times", "ms", "share", "GFLOP/s"],
         [
             [
-                f"{layer} {kind}",
+                f"{layer} {name}",
                 len(times) // options.rounds,
                 f"{1000 * sum(times):.1f}",
                 f"{sum(times) / whole:.1%}",
                 f"{2e-9 * macs[layer] * options.batch * len(times) / options.rounds / sum(times):.0f}",
             ]
-            for (layer, kind), times in sorted(convolutions.items())
+            for (layer, name), times in sorted(convolutions.items())
         ],
     )
 
@@ -301,16 +360,26 @@ def main() -> None:
         "--intra", type=int, default=0, help="threads in an operation (default: their choice)"
     )
     parser.add_argument("--inter", type=int, default=0, help="TensorFlow operations at a time (the same)")
+    text = "(default: float32, and bfloat16 where the CPU multiplies it)"
+    parser.add_argument("--types", nargs="+", choices=TYPES, help=text)
     parser.add_argument("--profile", action="store_true", help="take our step apart instead")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.worker:
+        work(options.worker, options.widths[0], options)
+        return
+    from catdcgan.tf1.device import multiplies_bfloat16
+
+    kinds = options.types or (TYPES if multiplies_bfloat16() else TYPES[:1])
+    print(f"{describe_machine()}\n")
+    torch = not options.profile and torch_found()
+    rates = {} if options.profile else matmul_rates(kinds, options, torch)
     for width in options.widths:
-        if options.worker:
-            work(options.worker, width, options)
-        elif options.profile:
-            profile(width, options)
-        else:
-            compare(width, options)
+        for kind in kinds:
+            if options.profile:
+                profile(width, kind, options)
+            else:
+                compare(kind, width, rates, options, torch)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,12 +29,12 @@ DISTURBED = 0.03  # fraction of all cores that they may take
 class Contender:
     """A child process that waits for its turn."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, arguments: Sequence[str], unset: Sequence[str] = ()) -> None:
         """Start this program again with other arguments, and wait until it is ready.
 
         Args:
             arguments: for the child; they should make it call `serve`.
-            environment: variables to set for it.
+            unset: variables that it should not inherit.
 
         Raises:
             SystemExit: the child ended before it was ready; stderr shows why.
@@ -42,7 +44,7 @@ class Contender:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(environment or {})},
+            env={name: value for name, value in os.environ.items() if name not in unset},
         )
         self.facts: dict[str, Any] = self._answer()
 
@@ -78,6 +80,22 @@ def _busy_seconds() -> float:
     """Seconds that all cores together have been busy since the machine started."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0))
+
+
+def describe_machine() -> str:
+    """Name the CPU, its cores, and the instruction sets that decide how fast it multiplies."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = set(facts.get("flags", "").split())
+    sets = {"avx2": "AVX2", "avx512f": "AVX512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX-BF16"}
+    found = [name for flag, name in sets.items() if flag in flags]
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return (
+        f"CPU: {facts.get('model name', platform.processor())}, {psutil.cpu_count()} cores. "
+        f"Instruction sets: {', '.join(found) or 'unknown'}"
+        f"{f'; oneDNN limited to {limit} by ONEDNN_MAX_CPU_ISA' if limit else ''}."
+    )
 
 
 def torch_found() -> bool:

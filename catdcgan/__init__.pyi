@@ -10,12 +10,24 @@ from catdcgan.errors import InputError as InputError
 from catdcgan.errors import PrepareError as PrepareError
 from catdcgan.errors import RunError as RunError
 from catdcgan.errors import TrainingError as TrainingError
+from catdcgan.explore.directions import direction_step as direction_step
+from catdcgan.explore.directions import directions_picture as directions_picture
+from catdcgan.explore.directions import find_directions as find_directions
+from catdcgan.explore.directions import find_numbered_directions as find_numbered_directions
+from catdcgan.explore.directions import read_directions as read_directions
+from catdcgan.explore.directions import save_directions as save_directions
+from catdcgan.export.onnx import export_onnx as export_onnx
+from catdcgan.export.page import export_page as export_page
+from catdcgan.export.savedmodel import export_savedmodel as export_savedmodel
 from catdcgan.images import image_grid as image_grid
 from catdcgan.images import plot_losses as plot_losses
 from catdcgan.images import save_image as save_image
 from catdcgan.images import training_strip as training_strip
 from catdcgan.latents import interpolate as interpolate
 from catdcgan.latents import random_latents as random_latents
+from catdcgan.latents import read_latents as read_latents
+from catdcgan.latents import save_latents as save_latents
+from catdcgan.latents import shift_latents as shift_latents
 from catdcgan.model import discriminator as discriminator
 from catdcgan.model import generator as generator
 from catdcgan.model import model_inputs as model_inputs
@@ -25,7 +37,7 @@ from catdcgan.run.checkpoint import read_architecture as read_architecture
 from catdcgan.run.history import read_losses as read_losses
 from catdcgan.sampling import sample as sample
 from catdcgan.sampling import show_generator_output as show_generator_output
-from catdcgan.tf1 import describe_device as describe_device
+from catdcgan.tf1.device import describe_device as describe_device
 from catdcgan.training import train as train
 
 __all__: list[str]

@@ -21,16 +21,18 @@ def save_animation(
     pictures: Iterable[Image.Image | str | os.PathLike[str]],
     path: str | os.PathLike[str],
     milliseconds: int = 100,
+    last_milliseconds: int | None = None,
 ) -> None:
     """Join pictures of the same size into an animation that loops forever.
 
-    Only one picture is in memory at a time, however many there are. A GIF has 256 colours per picture and
+    Only two pictures are in memory at a time, however many there are. A GIF has 256 colours per picture and
     stores times in hundredths of a second; a WebP is a quarter of its size.
 
     Args:
         pictures: files or pictures; an iterator works too.
         path: file to write; its suffix, .gif or .webp, decides the format.
         milliseconds: how long each picture is shown.
+        last_milliseconds: how long the last one is shown; by default as long as the others.
 
     Raises:
         ValueError: there are no pictures, their sizes differ, or the suffix is neither .gif nor .webp.
@@ -47,7 +49,7 @@ def save_animation(
         raise ValueError("an animation needs at least one picture")
     check_sides(path, first.width, first.height)
     with atomic_write(path) as partial, partial.open("wb") as stream:
-        write(stream, chain([first], frames), milliseconds)
+        write(stream, _timed(chain([first], frames), milliseconds, last_milliseconds or milliseconds))
 
 
 # Pillow's own animation writers keep all frames in memory (GIF, PNG) or all encoded frames (WebP).
@@ -74,6 +76,17 @@ def _frames(pictures: Iterable[Image.Image | str | os.PathLike[str]]) -> Iterato
         yield frame
 
 
+def _timed(
+    frames: Iterator[Image.Image], milliseconds: int, last_milliseconds: int
+) -> Iterator[tuple[Image.Image, int]]:
+    """Add to each frame how long it is shown."""
+    frame = next(frames)
+    for following in frames:
+        yield frame, milliseconds
+        frame = following
+    yield frame, last_milliseconds
+
+
 def _opaque(picture: Image.Image) -> Image.Image:
     """Copy only a picture's pixels, in mode "L" or "RGB"."""
     copy = picture.convert("L" if picture.mode == "L" else "RGB")
@@ -81,8 +94,8 @@ def _opaque(picture: Image.Image) -> Image.Image:
     return copy
 
 
-def _write_gif(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: int) -> None:
-    for number, frame in enumerate(frames):
+def _write_gif(stream: BinaryIO, frames: Iterator[tuple[Image.Image, int]]) -> None:
+    for number, (frame, milliseconds) in enumerate(frames):
         if frame.mode == "L":
             paletted = frame.convert("P")  # all 256 grays
         else:  # with dithering, even the coarse octree palette looks right, in a tenth of median cut's time
@@ -96,10 +109,10 @@ def _write_gif(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: in
     stream.write(b";")
 
 
-def _write_webp(stream: BinaryIO, frames: Iterator[Image.Image], milliseconds: int) -> None:
+def _write_webp(stream: BinaryIO, frames: Iterator[tuple[Image.Image, int]]) -> None:
     """Write the container of RFC 9649; each frame in it is a picture encoded by Pillow."""
     stream.write(b"RIFF" + bytes(4) + b"WEBP")
-    for number, frame in enumerate(frames):
+    for number, (frame, milliseconds) in enumerate(frames):
         size = b"".join((side - 1).to_bytes(3, "little") for side in frame.size)
         if number == 0:
             stream.write(_riff_chunk(b"VP8X", b"\x02" + bytes(3) + size))  # flags: animation

@@ -1,4 +1,4 @@
-"""The command line: ``catdcgan train``, ``sample``, ``draw``, ``download`` and ``prepare``."""
+"""The command line: ``catdcgan train``, ``sample``, ``draw``, ``download``, ``prepare`` and others."""
 
 from __future__ import annotations
 
@@ -18,27 +18,25 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from catdcgan import __version__
-from catdcgan.animation import ANIMATION_SUFFIXES, save_animation
 from catdcgan.data.dataset import Dataset
 from catdcgan.data.download import download_photos
 from catdcgan.data.drawn import draw_cats
 from catdcgan.data.listing import REPORT
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
-from catdcgan.files import FULL, refuse_special
-from catdcgan.images import image_grid
+from catdcgan.explore.command import add_directions_command
+from catdcgan.explore.sample_command import add_sample_command
+from catdcgan.export.command import add_export_command
+from catdcgan.files import FULL
 from catdcgan.output import (
-    MOST_SAMPLED,
     check_folders,
     check_output,
-    columns_and_rows,
     folder_name,
-    is_picture_name,
     new_path,
     picture_or_folder,
     write_pictures,
 )
-from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_start
+from catdcgan.run.checkpoint_files import NAME, find_start
 from catdcgan.run.folder import RunFolder, folder_of, newest_run, next_run
 from catdcgan.run.record import changed_options, read_record
 from catdcgan.run.summary import summarize
@@ -50,12 +48,9 @@ from catdcgan.settings import (
     LARGEST_SEED,
     LARGEST_SIZE,
     RECIPES,
-    Z_DISTRIBUTIONS,
     Settings,
     add_settings,
-    fraction,
     from_record,
-    positive,
     recipe_options,
     settings_from,
     some_path,
@@ -65,8 +60,7 @@ from catdcgan.settings import (
 # Modules that need TensorFlow are imported in the commands that use them: --help and usage errors are fast.
 
 MOST_PAINTED = 100_000  # pictures; all of them are in memory at once
-MOST_FRAMES = 10_000  # from one cat to the next
-WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # about two seconds from one cat to the next
+FEW = 100  # pictures; docs/few-pictures.md shows what fewer give
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -176,6 +170,9 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += recipe_options("better")
     add("--recipe", choices=RECIPES, default=unset, help=text)
     add_settings(command, train_defaults)
+    # The earlier form of --mixed-precision off.
+    off: dict[str, Any] = {"action": "store_const", "const": False, "default": unset, "help": unset}
+    add("--no-mixed-precision", dest="mixed_precision", **off)
     add_worker_options(command)
     add("--quiet", action="store_true", help="show no progress")
     count: dict[str, Any] = {
@@ -185,36 +182,9 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add("--drawn-count", type=whole(1, MOST_PAINTED), **count, **number)
     command.set_defaults(run=_train, refuse=command.error)
 
-    text = "Generate cats with the generator in a checkpoint: a grid, single pictures or an animation."
-    command = commands.add_parser(
-        "sample", help="generate cats with a trained model", description=text, **style
-    )
-    add, shape = command.add_argument, command.add_mutually_exclusive_group()
-    text = "a checkpoint, or the folder of a run"
-    add("--checkpoint", type=some_path, default="models/model.ckpt", metavar="PATH", help=text)
-    text = "how many cats (default: 64)"
-    shape.add_argument("--count", type=whole(1, MOST_SAMPLED), default=unset, help=text, **number)
-    text = "fill a grid of this shape, such as 8x4 (default: as close to square as possible)"
-    shape.add_argument("--grid", type=columns_and_rows, default=unset, metavar="COLUMNSxROWS", help=text)
-    add("--seed", **seed)
-    text = "keep the numbers of the latents within [-T, T]: cats differ less, and fewer go wrong "
-    text += "(default: all that the model was trained with, such as [-1, 1])"
-    add("--truncate", type=positive, default=unset, metavar="T", help=text)
-    text = (
-        "make an animation that turns cat A into cat B, and so on, and back into A; in the grid, the first "
-    )
-    text += "cat is 0 (default: none)"
-    add("--walk", type=whole(0), nargs="+", default=unset, metavar=("A", "B"), help=text)
-    text = f"frames from one cat to the next, with --walk (default: {WALK_FRAMES})"
-    add("--frames", type=whole(1, MOST_FRAMES), default=unset, help=text, **number)
-    text = "a picture's name (.png, .jpg, ...) makes one grid, a folder single PNGs, .gif or .webp the "
-    text += "animation of --walk (default: cats.png, with --walk cats.gif)"
-    add("--out", type=picture_or_folder, default=unset, metavar="PATH", help=text)
-    text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
-    add("--half-range", action="store_true", help=text)
-    add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
-    add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
-    command.set_defaults(run=_sample, refuse=command.error)
+    add_sample_command(commands.add_parser)
+    add_directions_command(commands.add_parser)
+    add_export_command(commands.add_parser)
 
     text = "Paint cartoon cats, no two alike: pictures to train on without a download."
     command = commands.add_parser(
@@ -232,7 +202,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += "continues when the same command runs again."
     command = commands.add_parser("download", help="download photos to train on", description=text, **style)
     add = command.add_argument
-    text = "https, http or file; without it, Kaggle (needs catdcgan[kaggle])"
+    text = "https, http or file; without it, Kaggle (needs pip install '.[kaggle]')"
     add("url", nargs="?", metavar="URL", help=text)
     add("--out", type=new_path, default=Path("data"), metavar="PATH", help="folder or .zip file, for a URL")
     add("--sha256", metavar="HEX", help="checksum that the file must have, for a URL")
@@ -270,12 +240,19 @@ def _train(options: argparse.Namespace) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options.quiet = options.quiet or not workers.leads
     dataset = _read_data(settings, options)
+    count = len(dataset.images)
     if settings.data_source != DRAWN:
+        if count < FEW and not options.resume:
+            warnings.warn(
+                f"too few pictures ({count}): the discriminator will know them by heart, and the generator "
+                "learn little. Give hundreds, better a few thousand of one kind; see docs/few-pictures.md",
+                stacklevel=2,
+            )
         settings = replace(settings, data_source=os.path.abspath(settings.data_source))
     if workers.leads:
         out = out or next_run()
     if not options.quiet:
-        print(printable(f"Training on {len(dataset.images)} images in {out}"), file=sys.stderr)
+        print(printable(f"Training on {count} images in {out}"), file=sys.stderr)
 
     from catdcgan.run.start import TrainingData
     from catdcgan.training import run_training
@@ -322,53 +299,10 @@ def _read_data(settings: Settings, options: argparse.Namespace) -> Dataset:
     return Dataset(str(settings.data_source), size, mode, seed, quiet=options.quiet)
 
 
-def _sample(options: argparse.Namespace) -> None:
-    given = vars(options)
-    columns, rows = given.get("grid", (None, None))
-    walk: list[int] = given.get("walk", [])
-    truncate: float | None = given.get("truncate")
-    count: int = columns * rows if columns else given.get("count", 64)
-    out: Path = given.get("out", Path("cats.gif" if walk else "cats.png"))
-    if len(walk) == 1:
-        options.refuse("--walk: name at least two cats")
-    if walk and max(walk) >= count:
-        options.refuse(f"--walk: no cat {max(walk)} among {count}, which are 0 to {count - 1}: raise --count")
-    if walk and out.suffix.lower() not in ANIMATION_SUFFIXES:
-        options.refuse(f"--walk makes an animation: --out must end in .gif or .webp, not {out}")
-    if columns and (walk or not is_picture_name(out)):
-        options.refuse("--grid shapes a single picture: it cannot be combined with --walk or a folder")
-    if "frames" in given and not walk:
-        options.refuse("--frames needs --walk")
-    if truncate and truncate > 1 and options.z == "uniform":
-        options.refuse(f"--truncate: {truncate} is above 1, the limit of uniform latents")
-
-    existing_checkpoint(options.checkpoint)
-    refuse_special(out)
-
-    from catdcgan.latents import random_latents, round_walk
-    from catdcgan.run.checkpoint import read_architecture
-    from catdcgan.sampling import sample_one_by_one
-
-    model = read_architecture(options.checkpoint)
-    if not walk:
-        check_output(out, count, model.image_size, columns)
-    z = random_latents(count, model.z_dim, options.seed, options.z, truncate)
-    if walk:
-        z = round_walk(z[walk], given.get("frames", WALK_FRAMES))
-    pixel_range = 0.5 if options.half_range else 1.0
-    images = sample_one_by_one(options.checkpoint, z, pixel_range, options.alpha)
-    if walk:
-        bar = tqdm(images, "cats", total=len(z), unit=" images", delay=2)
-        save_animation((image_grid(image[None]) for image in bar), out, WALK_MILLISECONDS)
-        say(f"{len(z)} frames in {out}")
-    else:
-        write_pictures(images, count, out, columns)
-
-
 def _draw(options: argparse.Namespace) -> None:
     check_output(options.out, options.count, options.size)
     write_pictures(
-        draw_cats(options.count, options.size, options.seed, progress=True), options.count, options.out
+        draw_cats(options.count, options.size, options.seed, progress=True), range(options.count), options.out
     )
 
 

@@ -39,10 +39,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):  # the original error matters more
             partial.unlink()
-        if isinstance(error, OSError) and error.filename in (None, os.fspath(partial), partial):
-            error.filename = os.fspath(
-                target
-            )  # a full disk names no file, and nobody knows the temporary one
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(partial), partial):
+            error.filename = str(target)  # a full disk names no file, and nobody knows the temporary one
         raise
 
 

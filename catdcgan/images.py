@@ -17,6 +17,7 @@ from catdcgan.screen import in_notebook
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 LONGEST_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}  # in pixels
+LABEL_WIDTH, LABEL_HEIGHT = 128, 25  # pixels: room for a readable "step 143,000"
 MOST_PIXELS = 178_956_970  # Pillow refuses to open a picture with more
 
 
@@ -58,6 +59,13 @@ def grid_shape(count: int, columns: int | None = None) -> tuple[int, int]:
     """Number of columns and of rows in a grid of `count` images, as `image_grid` arranges it."""
     columns = columns or math.ceil(math.sqrt(count))
     return columns, math.ceil(count / columns)
+
+
+def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+    """Enlarge an image, uint8 (h, w, channels), with Lanczos's filter: uint8 (factor * h, factor * w, 3)."""
+    height, width, _ = image.shape
+    size = (factor * width, factor * height)
+    return np.asarray(image_grid(image[None]).resize(size, Image.Resampling.LANCZOS))
 
 
 def check_grid(path: str | os.PathLike[str], count: int, size: int, columns: int | None = None) -> None:
@@ -110,11 +118,12 @@ def training_strip(
     """Show how the images of the same latents changed in training: a row per latent, a column per moment.
 
     The first column comes from the first grid and the last from the last. The intervals between columns grow,
-    because images change most at first. The step is written above each column.
+    because images change most at first. The step is written above each column; small images are enlarged, so
+    that it can be read.
 
     Args:
         samples: files of sample grids, named ``step_STEP.png``, in order.
-        size: side of an image in pixels.
+        size: side of an image in the grids, in pixels.
         rows: number of latents, taken from the start of each grid.
         columns: number of moments, at most.
 
@@ -131,15 +140,25 @@ def training_strip(
         with Image.open(file) as grid:
             grids.append(grid_cells(grid.convert("RGB"), size)[:rows])
     cells = np.stack(grids, axis=1)  # (latents, moments, size, size, channels)
-    pictures = image_grid(cells.reshape(-1, *cells.shape[2:]), columns=len(files))
-    title = size // 5
-    strip = Image.new("RGB", (pictures.width, title + pictures.height), "white")
-    strip.paste(pictures, (0, title))
-    pen, font = ImageDraw.Draw(strip), ImageFont.load_default(0.7 * title)
-    for column, file in enumerate(files):
-        text = f"step {int(file.stem.removeprefix('step_')):,}"
-        pen.text(((column + 0.5) * size, title / 2), text, "black", font, anchor="mm")
-    return strip
+    factor = math.ceil(LABEL_WIDTH / size)
+    images = [enlarge(image, factor) for image in cells.reshape(-1, *cells.shape[2:])]
+    return label_columns(image_grid(np.stack(images), columns=len(files)), list(map(step_label, files)))
+
+
+def step_label(sample: str | os.PathLike[str]) -> str:
+    """The step of a sample grid's file ``step_STEP.png``, for people."""
+    return f"step {int(Path(sample).stem.removeprefix('step_')):,}"
+
+
+def label_columns(picture: Image.Image, labels: Sequence[str]) -> Image.Image:
+    """Write a label above each of a picture's equally wide columns, in mode "RGB"."""
+    column = picture.width / len(labels)
+    labelled = Image.new("RGB", (picture.width, LABEL_HEIGHT + picture.height), "white")
+    labelled.paste(picture, (0, LABEL_HEIGHT))
+    pen, font = ImageDraw.Draw(labelled), ImageFont.load_default(0.7 * LABEL_HEIGHT)
+    for number, label in enumerate(labels):
+        pen.text(((number + 0.5) * column, LABEL_HEIGHT / 2), label, "black", font, anchor="mm")
+    return labelled
 
 
 def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:

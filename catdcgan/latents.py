@@ -1,10 +1,14 @@
-"""Latents, the generator's inputs: random latents, and walks between them."""
+"""Latents, the generator's inputs: random latents, walks between them, shifts, and files of them."""
 
 from __future__ import annotations
 
+import os
 from statistics import NormalDist
 
 import numpy as np
+
+from catdcgan.errors import InputError
+from catdcgan.files import atomic_write
 
 
 def random_latents(
@@ -71,3 +75,62 @@ def round_walk(stops: np.ndarray, count: int) -> np.ndarray:
     """
     pairs = zip(stops, np.roll(stops, -1, axis=0), strict=True)
     return np.concatenate([interpolate(start, end, count + 1)[:-1] for start, end in pairs])
+
+
+def shift_latents(z: np.ndarray, step: np.ndarray, distribution: str = "uniform") -> np.ndarray:
+    """Add a step to latents, such as `direction_step` gives; the result stays within the distribution.
+
+    Only the sum is clipped, so a step that is taken back leaves the latents as they were: shift the original
+    latents by the sum of all steps, and do not shift them one step after another.
+
+    Args:
+        z: latents (n, z_dim).
+        step: what to add to each: (z_dim,), or (n, z_dim).
+        distribution: as in `random_latents`. The numbers of uniform latents are clipped to [-1, 1]; those of
+            normal ones have no limit.
+
+    Returns:
+        Latents, float32 (n, z_dim).
+    """
+    moved = z + step
+    return np.asarray(np.clip(moved, -1, 1) if distribution == "uniform" else moved, np.float32)
+
+
+def save_latents(z: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Write latents (n, z_dim) as float32 to a file in NumPy's .npy format.
+
+    Raises:
+        OSError: the file cannot be written; an existing file is kept.
+    """
+    with atomic_write(path) as partial, partial.open("wb") as stream:
+        np.save(stream, np.asarray(z, np.float32), allow_pickle=False)
+
+
+def read_latents(path: str | os.PathLike[str], z_dim: int | None = None) -> np.ndarray:
+    """Read latents from a .npy file, such as `save_latents` writes.
+
+    Args:
+        path: the file.
+        z_dim: the length that they must have; None accepts any.
+
+    Returns:
+        Latents, float32 (n, z_dim), with n at least 1.
+
+    Raises:
+        InputError: the file holds something else than finite numbers of this shape.
+        OSError: the file cannot be read.
+    """
+    wanted = f"latents (n, {'z_dim' if z_dim is None else z_dim}) as a NumPy .npy file of numbers"
+    try:
+        # Mapped, so that the shape is known before a damaged header can ask for more memory than there is.
+        stored = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path} cannot be read ({error}): expected {wanted}") from None
+    fits = stored.ndim == 2 and stored.size and stored.shape[1] == (z_dim or stored.shape[1])
+    if not fits or stored.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds {stored.dtype} {stored.shape}: expected {wanted}")
+    with np.errstate(over="ignore"):  # reported on the next line
+        z = np.array(stored, np.float32)
+    if not np.isfinite(z).all():
+        raise InputError(f"{path} holds numbers that are not finite in float32: expected {wanted}")
+    return z

@@ -6,7 +6,7 @@ import argparse
 import mimetypes
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,20 +105,25 @@ def check_output(out: Path, count: int, size: int, columns: int | None = None) -
         )
 
 
-def write_pictures(images: Iterable[np.ndarray], count: int, out: Path, columns: int | None = None) -> None:
+def write_pictures(
+    images: Iterable[np.ndarray], numbers: Sequence[int], out: Path, columns: int | None = None
+) -> None:
     """Write uint8 images (size, size, channels): one grid if `out` is a picture's name, else single files.
+
+    The single files are called by the images' `numbers`.
 
     Raises:
         OSError: a picture cannot be written.
     """
-    images = tqdm(images, "cats", total=count, unit=" images", delay=2)
+    images = tqdm(images, "cats", total=len(numbers), unit=" images", delay=2)
+    cats = f"{len(numbers)} cat{'s' if len(numbers) > 1 else ''}"
     if is_picture_name(out):
         save_image(image_grid(np.stack(list(images)), columns=columns), out)
-        say(f"{count} cats in {out}")
+        say(f"{cats} in {out}")
         return
-    for number, image in enumerate(images):
+    for number, image in zip(numbers, images, strict=True):
         save_image(image_grid(image[None]), out / f"cat_{number:05d}.png")
-    say(f"{count} cats in {out}{os.sep}")
+    say(f"{cats} in {out}{os.sep}")
 
 
 def columns_and_rows(text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import numpy as np
 from PIL import Image
@@ -60,9 +60,36 @@ def sample_one_by_one(
     Raises:
         CheckpointError, ValueError: as in `sample`, before the first image.
     """
-    z_dim, base_filters, image_size, channels = read_architecture(checkpoint)
+    z_dim = read_architecture(checkpoint).z_dim
     if z.shape[1:] != (z_dim,):
         raise ValueError(f"{checkpoint} takes latents (n, {z_dim}), not {z.shape}")
+    with open_generator(checkpoint, alpha) as (sess, input_z, images):
+        for start in range(0, len(z), BATCH_SIZE):
+            values = sess.run(images, {input_z: z[start : start + BATCH_SIZE]})
+            if not np.isfinite(values).all():
+                raise CheckpointError(f"{checkpoint} is damaged: its images have values that are not finite")
+            yield from to_pixels(values, pixel_range)
+
+
+@contextmanager
+def open_generator(
+    checkpoint: str | os.PathLike[str], alpha: float = 0.2
+) -> Iterator[tuple[tf.Session, tf.Tensor, tf.Tensor]]:
+    """Open a session with the generator in a checkpoint, in a graph that holds nothing else.
+
+    Neither the graph nor the session becomes the default one.
+
+    Args:
+        checkpoint: as in `sample`.
+        alpha: as in `sample`.
+
+    Yields:
+        The session, the placeholder for latents (n, z_dim), and the images (n, s, s, c) in [-1, 1].
+
+    Raises:
+        CheckpointError: as in `sample`.
+    """
+    z_dim, base_filters, image_size, channels = read_architecture(checkpoint)
     with tf.Graph().as_default() as graph:
         # No initial value is generated here, but TensorFlow's op determinism requires a seed for random ops.
         tf.set_random_seed(0)
@@ -71,14 +98,21 @@ def sample_one_by_one(
         generator(input_z, channels, base_filters=base_filters, image_size=image_size)
         images = sampling_output(input_z, channels, alpha)
         variables = tf.global_variables("generator")
-    # Neither graph nor session is the default one while the caller's code runs.
     with closing(tf.Session(graph=graph)) as sess:
         restore(sess, checkpoint, variables)
-        for start in range(0, len(z), BATCH_SIZE):
-            values = sess.run(images, {input_z: z[start : start + BATCH_SIZE]})
-            if not np.isfinite(values).all():
-                raise CheckpointError(f"{checkpoint} is damaged: its images have values that are not finite")
-            yield from to_pixels(values, pixel_range)
+        yield sess, input_z, images
+
+
+def read_weights(checkpoint: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read the generator's variables in a checkpoint, by name, such as ``generator/dense/kernel``.
+
+    Raises:
+        CheckpointError: as in `sample`.
+    """
+    with open_generator(checkpoint) as (sess, _, _):
+        variables = sess.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+        values = sess.run({variable.op.name: variable for variable in variables})
+    return dict(values)
 
 
 def sampling_output(input_z: tf.Tensor, out_channel_dim: int, alpha: float = 0.2) -> tf.Tensor:

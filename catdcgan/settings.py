@@ -98,6 +98,14 @@ def policies(text: str) -> tuple[str, ...]:
     return names
 
 
+def on_off_or_auto(text: str) -> bool | str:
+    """Parse "on" and "off", which become True and False, or "auto"."""
+    values: dict[str, bool | str] = {"on": True, "off": False, "auto": "auto"}
+    if text not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of auto, on, off")
+    return values[text]
+
+
 # The settings.
 
 
@@ -108,6 +116,7 @@ def setting(
     help: str,
     metavar: str = "N",
     fixed: bool = False,
+    bare: Any = None,
 ) -> Any:
     """Make a field of `Settings`.
 
@@ -118,6 +127,7 @@ def setting(
         help: its text in ``--help``.
         metavar: placeholder for the value in ``--help``.
         fixed: whether the setting must stay the same when a run is resumed.
+        bare: the value of the option without a value; None if it needs one.
     """
     parsing: dict[str, Any] = {"help": help}
     if check is None:
@@ -126,6 +136,8 @@ def setting(
         parsing["choices"] = check
     else:
         parsing |= {"type": check, "metavar": metavar}
+    if bare is not None:
+        parsing |= {"nargs": "?", "const": bare}
     return field(default=default, metadata={"option": option, "fixed": fixed, "parsing": parsing})
 
 
@@ -167,7 +179,8 @@ class Settings:
         (),
         "--augment",
         policies,
-        "augment real and generated images alike (DiffAugment), for small datasets: "
+        "augment real and generated images alike (DiffAugment), so that few pictures are not learnt by "
+        "heart, for a slower start: "
         f"{','.join(AUGMENT_POLICIES)}, or some of these",
         "LIST",
     )
@@ -184,11 +197,14 @@ class Settings:
         "decay both learning rates to 0 over this last part of the run, such as 0.3; 0 for none",
     )
     xla: bool = setting(False, "--xla", None, "compile with XLA: a slower start (not measured on a GPU)")
-    mixed_precision: bool = setting(
+    mixed_precision: bool | str = setting(
         False,
         "--mixed-precision",
-        None,
-        "multiply in bfloat16, for GPUs from 2020 on (not measured on a GPU)",
+        on_off_or_auto,
+        "multiply in bfloat16, which is faster where the device has instructions for it (not measured on a "
+        "GPU); auto: on if it has them, else off; without a value: on",
+        "auto|on|off",
+        bare=True,
     )
     save_every_epochs: int = setting(5, "--save-every-epochs", whole(1), "epochs between checkpoints")
     save_every_minutes: float = setting(10, "--save-every-minutes", positive, "minutes between checkpoints")
@@ -213,6 +229,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "decay_part": 0.3,
         "flip": True,
         "average_decay": 0.999,
+        "mixed_precision": "auto",
     },
 }
 
@@ -224,6 +241,21 @@ def add_settings(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -
         parser.add_argument(
             item.metadata["option"], dest=item.name, default=default, **item.metadata["parsing"]
         )
+
+
+def add_model_options(parser: argparse.ArgumentParser, latents: bool = True) -> None:
+    """Add to a parser the options that name a trained model and say how it was trained.
+
+    `latents` says whether the distribution of the latents is among them.
+    """
+    add = parser.add_argument
+    text = "a checkpoint, or the folder of a run"
+    add("--checkpoint", type=some_path, default="models/model.ckpt", metavar="PATH", help=text)
+    text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
+    add("--half-range", action="store_true", help=text)
+    add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
+    if latents:
+        add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
 
 
 def recipe_options(name: str) -> str:
@@ -266,9 +298,10 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _can_be(item: Field[Any], value: Any) -> bool:
     """Whether a setting can have a value that was read from JSON."""
-    kind, _, none = str(item.type).partition(" | ")
-    if none and value is None:
-        return True
+    kinds = str(item.type).split(" | ")
+    kind = kinds[0]
+    if value is None:
+        return "None" in kinds
     if kind in ("int", "float"):  # `train` takes numbers that options refuse, such as 0 for none
         if item.name == "image_size" and type(value) is int:
             return is_image_size(value)
@@ -276,5 +309,7 @@ def _can_be(item: Field[Any], value: Any) -> bool:
         return type(value) in ((int,) if kind == "int" else (int, float)) and bool(value >= least)
     if kind.startswith("tuple"):
         return isinstance(value, tuple) and all(name in AUGMENT_POLICIES for name in value)
+    if kinds == ["bool", "str"]:
+        return type(value) is bool or value == "auto"
     choices = item.metadata["parsing"].get("choices")
     return value in choices if choices else type(value).__name__ == kind

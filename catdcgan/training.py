@@ -28,9 +28,9 @@ from catdcgan.run.checkpoint_files import NAME, latest, remove_old
 from catdcgan.run.events import event_writer, write_picture, write_scalars
 from catdcgan.run.folder import RunFolder
 from catdcgan.run.history import checked_figures, read_losses, tagged
-from catdcgan.run.progress import Progress, Speed, step_text
+from catdcgan.run.progress import Progress, Speed
 from catdcgan.run.schedule import Position, Schedule
-from catdcgan.run.start import TrainingData, check_start, common_facts, start_run
+from catdcgan.run.start import TrainingData, checked_settings, common_facts, start_run
 from catdcgan.run.step_input import step_input
 from catdcgan.run.watch import Watch
 from catdcgan.run.workers import ALONE, Workers, by_worker_0
@@ -79,7 +79,7 @@ def train(
     data_fingerprint: str | None = None,
     quiet: bool = False,
     xla: bool = False,
-    mixed_precision: bool = False,
+    mixed_precision: bool | str = False,
     decay_part: float = 0.0,
     data_source: str | None = None,
     workers: Sequence[str] = (),
@@ -138,7 +138,8 @@ def train(
         data_fingerprint: identifies these images, as `Dataset.fingerprint` does.
         quiet: show no progress.
         xla: compile the step with XLA, which takes a minute or more at the start.
-        mixed_precision: multiply in bfloat16, which is faster than float32 on GPUs from 2020 on.
+        mixed_precision: multiply in bfloat16, which is faster on CPUs and GPUs with instructions for it; slow
+            on others. "auto": only where the device has them. "on" and "off" are True and False.
         decay_part: over this last part of the run, such as 0.3, both learning rates fall linearly to 0, so
             that the weights settle and their average with them; 0 for constant rates.
         data_source: where the images come from, such as the path of their folder, for ``run.json``.
@@ -160,7 +161,7 @@ def train(
             removed, memory is too small, a worker has ended, `get_batches` gives no images in an epoch, or
             `evaluate` returns anything but real numbers by name. The last good checkpoint is kept.
         ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; an unknown
-            `augment` or `z_distribution`; or neither `epoch_count` nor `step_count`.
+            `augment`, `z_distribution` or `mixed_precision`; or neither `epoch_count` nor `step_count`.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
     arguments = locals()
@@ -190,10 +191,10 @@ def run_training(
     The graph is built before the lock is taken, because that takes seconds. Another program may start a run
     in the meantime, so `start_run` checks the folder again under the lock.
     """
-    check_start(settings, data, folder, resume, workers)
+    event_files, quiet = event_files and workers.leads, quiet or not workers.leads
+    settings = checked_settings(settings, data, folder, resume, workers, quiet)
     facts = common_facts(settings, data, resume)
     group = Group(workers, facts, folder.models) if workers.size > 1 else Alone()
-    event_files, quiet = event_files and group.leads, quiet or not group.leads
     with tf.Graph().as_default() as graph:
         net = group.build(partial(training_graph, settings))
         # `remove_old` deletes old checkpoints, so neither saver may delete any (max_to_keep=0).
@@ -339,7 +340,7 @@ class Training:
     def note(self, record: dict[str, float], images: int) -> None:
         """Show progress, and write the record of a step to the history and the event file."""
         record["images_per_second"] = round(self.speed.count(images), 1)
-        text = step_text(record, self.settings.epoch_count)
+        text = f"{self.schedule.place(self.at)}, D {record['d_loss']:.3f}, G {record['g_loss']:.3f}"
         to_save = self.schedule.images_to_save(self.at) * self.speed.seconds_per_image
         to_save = min(to_save, self.save_due - monotonic())
         self.progress.update(images, text, self.speed.seconds_per_image, to_save)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from html_page import move_links, page_of, tidy_streams
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from page import move_links, page_of, tidy_streams
 
 NOTEBOOK = Path(__file__).resolve().with_name("cat_dcgan.ipynb")
 RESULT = NOTEBOOK.parents[1] / "runs" / "notebook" / NOTEBOOK.name

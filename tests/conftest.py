@@ -13,9 +13,9 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test is slow, too, if a fixture trains for it."""
+    """A test is slow, too, if a fixture trains for it, or starts a browser."""
     for item in items:
-        if {"run", "trained", "user"} & {*getattr(item, "fixturenames", ())}:
+        if {"run", "trained", "user", "browser"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
 
 
@@ -53,3 +53,27 @@ def shared(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real photos: {folder} is not on this machine")
     return folder
+
+
+@pytest.fixture
+def bfloat16() -> None:
+    """Skip a test where oneDNN must not multiply in bfloat16."""
+    from catdcgan.errors import InputError
+    from catdcgan.tf1.device import check_bfloat16  # loads TensorFlow
+
+    try:
+        check_bfloat16()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file to list the CPU's features in, for a machine without a GPU and without variables for oneDNN."""
+    file = tmp_path / "cpuinfo"
+    for module in ("tf1.device", "run.precision", "graph", "training"):
+        monkeypatch.setattr(f"catdcgan.{module}.GPUS", [])
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr("catdcgan.tf1.device.CPU_INFO", file)
+    return file

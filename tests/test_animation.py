@@ -51,6 +51,17 @@ def test_animation_holds_every_picture_in_order_at_its_pace_for_ever(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_last_picture_stays_longer_if_asked_to(
+    count: int, suffix: str, steps: list[Path], tmp_path: Path
+) -> None:
+    save_animation(steps[:count], tmp_path / f"cats{suffix}", 100, last_milliseconds=2000)
+    with Image.open(tmp_path / f"cats{suffix}") as animation:
+        durations = [frame.copy().info["duration"] for frame in ImageSequence.Iterator(animation)]
+    assert durations == [100] * (count - 1) + [2000]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_animation_takes_pictures_as_they_come(suffix: str, steps: list[Path], tmp_path: Path) -> None:
     files, target = tmp_path / f"files{suffix}", tmp_path / f"pictures{suffix}"
     save_animation(steps, files)

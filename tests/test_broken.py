@@ -189,7 +189,7 @@ def test_a_summary_that_cannot_be_made_is_one_warning(out: Path) -> None:
     [
         *(("image_size", None), ("image_size", 33), ("z_dim", 0), ("base_filters", True), ("seed", -1)),
         *(("augment", 5), ("augment", ["?"]), ("learning_rate_D", [1]), ("epoch_count", {}), ("flip", "yes")),
-        *(("image_mode", "X"), ("data_source", 5)),
+        *(("image_mode", "X"), ("data_source", 5), ("mixed_precision", "yes"), ("flip", None)),
     ],
 )
 def test_a_setting_in_run_json_that_cannot_be_is_refused_by_name(

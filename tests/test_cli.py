@@ -23,8 +23,22 @@ import pytest
 from pictures import files
 from PIL import Image, ImageSequence
 
-from catdcgan import __version__, draw_cats, random_latents, read_losses, sample, train
+from catdcgan import (
+    __version__,
+    direction_step,
+    draw_cats,
+    find_numbered_directions,
+    random_latents,
+    read_directions,
+    read_losses,
+    sample,
+    save_directions,
+    save_latents,
+    shift_latents,
+    train,
+)
 from catdcgan.cli import main
+from catdcgan.explore.directions import Directions
 from catdcgan.images import image_grid
 from catdcgan.run.folder import RunFolder, folder_of
 from catdcgan.run.start import TrainingData
@@ -41,9 +55,11 @@ OPTIONS = {
         *("devices", "workers", "worker", "step-limit", "quiet", "drawn-count"),
     ],
     "sample": [
-        *("checkpoint", "count", "grid", "seed", "truncate", "walk", "frames", "out", "half-range", "alpha"),
-        "z",
+        *("count", "grid", "pick", "seed", "scale", "truncate", "walk", "frames", "out"),
+        *("set", "directions", "latents", "save-latents", "checkpoint", "half-range", "alpha", "z"),
     ],
+    "directions": ["out", "picture", "unsupervised", "checkpoint", "half-range", "alpha", "z"],
+    "export": ["to", "out", "half", "directions", "z", "checkpoint", "half-range", "alpha"],
     "draw": ["count", "size", "seed", "out"],
     "download": ["out", "sha256"],
     "prepare": ["out", "size", "keep-outliers"],
@@ -51,7 +67,7 @@ OPTIONS = {
 
 WHOLE_NUMBERS = {
     "train --data=drawn": ("epochs", "steps", "batch-size", "base-filters", "size", "z-dim", "drawn-count"),
-    "sample --walk 0 1": ("count", "frames", "seed"),
+    "sample --walk 0 1": ("count", "frames", "pick", "scale", "seed"),
     "draw --out=x": ("count", "size"),
     "prepare photos --out=x": ("size",),
 }
@@ -94,7 +110,7 @@ def test_help_tells_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
-    assert all(f"    {name} " in out for name in OPTIONS)
+    assert all(f"    {name} " in out.replace("\n", " ") for name in OPTIONS)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -133,8 +149,8 @@ def test_train_makes_the_files_of_a_run(trained: Path) -> None:
     }
     assert len(read_losses(trained / "history.jsonl")) == 4
     with Image.open(trained / "images" / "training.gif") as film:
-        assert film.size == (160, 160)
-        assert getattr(film, "n_frames", 1) > 1
+        assert film.size == (160, 160 + 25), "the step stands above"
+        assert [frame.info["duration"] for frame in ImageSequence.Iterator(film)] == [100, 100, 2000]
 
 
 def test_train_resumes_and_says_how_to_look_at_the_result(
@@ -161,6 +177,7 @@ def test_train_resumes_and_says_how_to_look_at_the_result(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default:.*too few")
 def test_train_takes_a_folder_of_pictures(tmp_path: Path) -> None:
     assert main(["draw", "--count=5", "--size=48", f"--out={tmp_path / 'cats'}"]) == 0
     assert (
@@ -223,10 +240,11 @@ def test_a_recipe_sets_what_the_command_does_not(given: list[Given], tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default:--recipe is for a new run")
+@pytest.mark.filterwarnings("default:.*too few")
 @pytest.mark.parametrize(
     ("data", "options"),
     [
-        ("drawn", "--flip --mixed-precision"),
+        ("drawn", "--flip"),
         ("cats", "--mode=L --z=normal --augment=color --learning-rate-D=0.001 --average-decay=0.9"),
     ],
 )
@@ -244,12 +262,10 @@ def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_th
     monkeypatch.chdir(tmp_path / "elsewhere")
     resume = ["train", "--resume", f"--out={tmp_path / 'run'}"]
     assert main(resume) == 0
-    assert main([*resume, "--steps=2", "--no-mixed-precision", "--recipe=better"]) == 0
+    assert main([*resume, "--steps=2", "--recipe=better"]) == 0
     assert "warning: --recipe is for a new run: settings come from" in capsys.readouterr().err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    switched = {"mixed_precision": [True, False]} if "mixed" in options else {}
-    changes = [{}, {}, {"step_count": [1, 2]} | switched]
-    assert [start["changed"] for start in record["starts"]] == changes
+    assert [start["changed"] for start in record["starts"]] == [{}, {}, {"step_count": [1, 2]}]
     assert record["options"]["data_source"] == (data if data == "drawn" else str(tmp_path / "cats"))
     shutil.move(tmp_path / "cats", tmp_path / "moved")
     assert main([*resume, f"--data={'drawn' if data == 'drawn' else tmp_path / 'moved'}"]) == 0
@@ -328,6 +344,46 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
     assert next(get_batches(1)).dtype == np.uint8  # the graph scales
     assert np.array_equal(dataset.images, draw_cats(4, 48, seed=6, mode="L"))
     assert (dataset.seed, data.shape, data.fingerprint) == (6, (4, 48, 48, 1), dataset.fingerprint())
+
+
+@pytest.mark.filterwarnings("default:.*too few")
+@pytest.mark.parametrize(("count", "warned"), [(99, True), (100, False)])
+def test_training_on_fewer_than_100_pictures_warns_once_of_what_comes_of_it(
+    count: int,
+    warned: bool,
+    given: list[Given],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw", f"--count={count}", "--size=16", "--out=cats"]) == 0
+    assert main(["train", "--data=cats", "--size=32", "--out=run"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "too few" in line]
+    assert len(said) == warned
+    assert all("too few pictures (99)" in line and "docs/few-pictures.md" in line for line in said)
+    assert (REPOSITORY / "docs" / "few-pictures.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("--mixed-precision", True),
+        ("--mixed-precision on", True),
+        ("--mixed-precision auto", "auto"),
+        ("--mixed-precision off --flip", False),
+        ("--no-mixed-precision", False),
+        ("--recipe=better", "auto"),
+        ("--recipe=better --no-mixed-precision", False),
+        ("--recipe=article", False),
+    ],
+)
+def test_mixed_precision_takes_a_word_or_none(
+    words: str, value: bool | str, given: list[Given], tmp_path: Path
+) -> None:
+    command = ["train", "--data=drawn", "--drawn-count=2", f"--out={tmp_path / 'run'}", *words.split()]
+    assert main(command) == 0
+    assert given[0].settings.mixed_precision is value or given[0].settings.mixed_precision == value == "auto"
 
 
 def test_the_defaults_are_those_of_the_article(given: list[Given], tmp_path: Path) -> None:
@@ -451,6 +507,52 @@ def test_sample_truncates_the_latents_if_asked_to(
     assert np.array_equal(latents[0], random_latents(3, 8, 4, z, bound))
 
 
+def test_sample_picks_cats_by_their_numbers_in_the_grid(
+    latents: list[np.ndarray], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for out in ("cats.png", "cats"):
+        arguments = ["--seed=2", "--pick", "70", "3", f"--out={tmp_path / out}"]
+        assert main(["sample", f"--checkpoint={trained}", *arguments]) == 0
+        assert np.array_equal(latents[-1], random_latents(71, 8, seed=2)[[70, 3]])
+    assert {*files(tmp_path)} == {"cats.png", "cats", "cats/cat_00070.png", "cats/cat_00003.png"}
+    with Image.open(tmp_path / "cats.png") as grid:
+        assert grid.size == (64, 32)
+    assert main(["sample", f"--checkpoint={trained}", "--pick", "0", f"--out={tmp_path / 'one.png'}"]) == 0
+    assert capsys.readouterr().out.endswith(f"1 cat in {tmp_path / 'one.png'}\n")
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "size"),
+    [
+        (["--count=4"], "cats.png", (256, 256)),
+        (["--count=1"], "cats/cat_00000.png", (128, 128)),
+        (["--walk", "0", "1", "--frames=1"], "cats.gif", (128, 128)),
+    ],
+)
+def test_sample_scales_cats_up(
+    shape: list[str], name: str, size: tuple[int, int], trained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / Path(name).parts[0]
+    assert main(["sample", f"--checkpoint={trained}", "--scale=4", *shape, f"--out={out}"]) == 0
+    with Image.open(tmp_path / name) as picture:
+        assert picture.size == size
+
+
+def test_sample_finds_the_included_model_from_elsewhere_or_says_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample", "--pick", "17"]) == 0
+    assert list(files(tmp_path)) == ["cats.png"]
+    monkeypatch.setattr("catdcgan.run.checkpoint_files.REPOSITORY", tmp_path / "site-packages")
+    capsys.readouterr()
+    assert main(["sample"]) == 1
+    assert "the included model is part of the repository" in capsys.readouterr().err
+    (tmp_path / "models").mkdir()  # of the user's own: never another model in its place
+    assert main(["sample"]) == 1
+    assert "no checkpoint models/model.ckpt" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("name", "kind"), [("new/walk.gif", "GIF"), ("walk.WEBP", "WEBP")])
 def test_sample_walks_from_cat_to_cat_and_back(
     name: str, kind: str, latents: list[np.ndarray], trained: Path, tmp_path: Path
@@ -476,6 +578,136 @@ def test_sample_walks_slowly_into_cats_gif_by_itself(
     assert main(["sample", f"--checkpoint={checkpoint}", "--walk", "3", "63"]) == 0
     assert capsys.readouterr().out == "60 frames in cats.gif\n"
     assert list(files(tmp_path)) == ["cats.gif"]
+
+
+@pytest.fixture
+def knobs(trained: Path, tmp_path: Path) -> Path:
+    """Numbered directions of the trained model."""
+    file = tmp_path / "knobs.npz"
+    assert main(["directions", f"--checkpoint={trained}", "--unsupervised", f"--out={file}"]) == 0
+    return file
+
+
+def test_sample_turns_knobs_of_all_cats_in_grids_single_pictures_and_walks(
+    knobs: Path, latents: list[np.ndarray], trained: Path, tmp_path: Path
+) -> None:
+    step = direction_step(read_directions(trained, knobs), {"1": 2, "3": -1})
+    turned = ["sample", f"--checkpoint={trained}", "--set=1=2", "--set=3=-1", f"--directions={knobs}"]
+    z = shift_latents(random_latents(3, 8), step)
+    assert np.abs(z).max() == 1
+    for out in ("cats.png", "cats"):
+        assert main([*turned, "--count=3", f"--out={tmp_path / out}"]) == 0
+        assert np.array_equal(latents.pop(), z)
+    assert main([*turned, "--count=3", "--walk", "2", "0", "--frames=1", f"--out={tmp_path / 'w.gif'}"]) == 0
+    assert np.array_equal(latents.pop(), z[[2, 0]])
+    assert main([*turned, "--count=3", "--z=normal", f"--out={tmp_path / 'cats.png'}"]) == 0
+    assert np.allclose(latents.pop(), random_latents(3, 8, distribution="normal") + step, atol=1e-6)
+
+
+def test_saved_latents_make_the_same_cats_again_and_one_can_walk_between_them(
+    knobs: Path, trained: Path, tmp_path: Path, latents: list[np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "new" / "one.npy", tmp_path / "other.npy"
+    start = ["sample", f"--checkpoint={trained}", f"--out={tmp_path / 'cats.png'}"]
+    assert main([*start, "--count=2", "--set=1=2", f"--directions={knobs}", f"--save-latents={one}"]) == 0
+    assert f"2 latents in {one}" in capsys.readouterr().out
+    assert main([*start, "--count=1", "--seed=7", f"--save-latents={other}"]) == 0
+    stored = np.load(one)
+    assert stored.dtype == np.float32
+    assert np.array_equal(stored, latents[0])
+    assert main([*start, "--latents", str(one), str(other), "--grid=3x1"]) == 0
+    assert np.array_equal(latents[2], [*latents[0], *latents[1]])
+    walk = ["--walk", "1", "2", "--frames=2", f"--out={tmp_path / 'walk.gif'}", f"--save-latents={other}"]
+    assert main([*start, "--latents", str(one), str(other), *walk]) == 0
+    assert np.array_equal(latents[3][[0, 2]], latents[2][1:])
+    assert np.array_equal(np.load(other), latents[3]), "one for each frame"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--set=1=2", "no directions yet"),
+        ("--set=1=9 --directions=knobs.npz", "cannot set 1=9; there are 1 -3 to 3, 2 -3 to 3, 3 -3"),
+        ("--set=coat=1 --directions=knobs.npz", "cannot set coat=1; there are 1 -3 to 3"),
+        ("--set=1=2 --directions=foreign.npz", "directions of another model"),
+        ("--latents=nosuch.npy", "nosuch.npy"),
+        ("--latents=short.npy", "short.npy: latents of 7 numbers, and the model"),
+        ("--latents ok.npy short.npy", "short.npy holds float32 (2, 7): expected latents (n, 8)"),
+        (
+            "--latents=large.npy",
+            "large.npy hold numbers up to 1.5: uniform latents are in [-1, 1], give",
+        ),
+        ("--save-latents=ok.npy/x.npy", "ok.npy is a file"),
+    ],
+)
+def test_latents_and_knobs_that_do_not_fit_are_one_line_and_nothing_is_drawn(
+    arguments: str,
+    message: str,
+    knobs: Path,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_directions(read_directions(trained, knobs)._replace(fingerprint="0" * 16), "foreign.npz")
+    for name, values in {
+        "ok": np.ones((2, 8)),
+        "short": np.ones((2, 7)),
+        "large": np.full((2, 8), 1.5),
+    }.items():
+        save_latents(values, f"{name}.npy")
+    before = files(tmp_path)
+    capsys.readouterr()
+    assert main(["sample", f"--checkpoint={trained}", *arguments.split()]) == 1
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("catdcgan: ")
+    assert message in line
+    assert captured.out == ""
+    assert files(tmp_path) == before
+
+
+def test_grid_must_fit_the_latents(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_latents(np.ones((2, 8)), tmp_path / "two.npy")
+    with pytest.raises(SystemExit):
+        main(["sample", f"--checkpoint={trained}", "--grid=2x2", "--latents", str(tmp_path / "two.npy")])
+    assert "--grid: 2x2 is a grid of 4, and --latents has 2 latents" in capsys.readouterr().err
+
+
+# directions
+
+
+def test_directions_are_kept_beside_the_checkpoint_with_a_picture_and_sample_finds_them_there(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert main(["directions", f"--checkpoint={run}", "--unsupervised"]) == 0
+    said = capsys.readouterr().out
+    assert f"8 directions in {run / 'models' / 'directions.npz'}" in said
+    with Image.open(run / "models" / "directions.png") as picture:
+        assert picture.height == 8 * 32
+    assert (
+        main(["sample", f"--checkpoint={run}", "--set=8=1", "--count=1", f"--out={tmp_path / 'c.png'}"]) == 0
+    )
+
+
+def test_named_directions_are_found_as_the_model_was_trained(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def find(*arguments: Any, **how: Any) -> Directions:
+        asked.append((*arguments, how))
+        return find_numbered_directions(trained)
+
+    monkeypatch.setattr("catdcgan.explore.directions.find_directions", find)
+    out = ["--out", str(tmp_path / "d.npz"), "--picture", str(tmp_path / "d.jpg")]
+    trained_as = ["--half-range", "--alpha=0.3", "--z=normal"]
+    assert main(["directions", "--checkpoint", str(trained), *out, *trained_as]) == 0
+    assert asked == [(str(trained), {"pixel_range": 0.5, "alpha": 0.3, "z_distribution": "normal"})]
+    assert sorted(files(tmp_path)) == ["d.jpg", "d.npz"]
 
 
 def test_sample_as_a_command_prints_one_line_and_no_banner_of_tensorflow(
@@ -645,6 +877,31 @@ def test_too_little_memory_is_one_line(
         ("sample --walk 0 1 --out=cats", "--out must end in .gif or .webp, not cats"),
         ("sample --walk 0 1 --frames=0", "--frames: 0 is below 1"),
         ("sample --frames=3", "--frames needs --walk"),
+        ("sample --pick 3 --count=9", "--count: not allowed with argument --pick"),
+        ("sample --pick 3 --walk 0 1 --count=9", "not allowed with argument --pick"),
+        ("sample --pick 0 --walk 0 0 --out=cats.gif", "--pick is for pictures"),
+        ("sample --scale=0", "--scale: 0 is below 1"),
+        ("sample --set=coat", "--set: 'coat' is not NAME=NUMBER, such as coat=1.5"),
+        ("sample --set=coat=x", "--set: 'x' is not a number"),
+        ("sample --directions=a.npz", "--directions needs --set"),
+        ("sample --latents=a.npz", "--latents: a.npz does not end in .npy"),
+        ("sample --save-latents=a", "--save-latents: a does not end in .npy"),
+        (
+            "sample --latents=a.npy --count=3",
+            "--count is for random latents: it cannot be combined with --latents",
+        ),
+        ("sample --latents=a.npy --seed=0", "--seed is for random latents"),
+        ("sample --latents=a.npy --truncate=1", "--truncate is for random latents"),
+        ("directions --out=a.npy", "--out: a.npy does not end in .npz"),
+        ("directions --picture=a.npz", "--picture: a.npz is no picture's name"),
+        ("export --to=onnx --out=cats", "--out must end in .onnx, not cats"),
+        ("export --to=savedmodel --out=cats.onnx", "--to savedmodel writes a folder"),
+        ("export --to=savedmodel --out=cats --half", "--half is for --to onnx"),
+        ("export --to=page --out=cats.htm", "--to page: --out must end in .html, not cats.htm"),
+        ("export --to=savedmodel --out=cats.html", "--to savedmodel writes a folder"),
+        ("export --to=page --out=cats.html --half", "--half is for --to onnx"),
+        ("export --to=onnx --out=cats.onnx --z=normal", "--z is for --to page"),
+        ("export --to=savedmodel --out=cats --directions=a.npz", "--directions is for --to page"),
         *(
             (f"{command} --out=cats{ending}", f"no {ending} file can be written: end cats{ending} in .png")
             for command in ("sample", "draw", "train --data=drawn", "prepare photos")
@@ -855,7 +1112,7 @@ def test_a_name_that_cannot_be_printed_is_no_error(tmp_path: Path, monkeypatch: 
     assert main(["draw", "--count=1", "--size=32", f"--out={out}"]) == 0
     assert out.is_file()
     assert main(["prepare", str(tmp_path / "кот"), f"--out={tmp_path / 'faces'}"]) == 1
-    for name, said in (("stdout", "1 cats in "), ("stderr", "catdcgan: ")):
+    for name, said in (("stdout", "1 cat in "), ("stderr", "catdcgan: ")):
         lines = written[name].getvalue().decode("cp1252").splitlines()
         assert any(line.startswith(said) and r"\u043a\u043e\u0442" in line for line in lines)
 

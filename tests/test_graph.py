@@ -23,7 +23,7 @@ from catdcgan.run.checkpoint import set_variables
 from catdcgan.sampling import sampling_output
 from catdcgan.settings import Settings
 from catdcgan.tf1 import GPUS, tf
-from catdcgan.tf1.bfloat16 import check_bfloat16
+from catdcgan.tf1.device import check_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
 
 pytestmark = pytest.mark.slow
@@ -303,15 +303,6 @@ def plain(initial: Values) -> tuple[TrainingGraph, Still]:
     return net, stand_still(net, initial)
 
 
-@pytest.fixture
-def bfloat16() -> None:
-    """Skip a test where oneDNN must not multiply in bfloat16."""
-    try:
-        check_bfloat16()
-    except InputError as error:
-        pytest.skip(str(error))
-
-
 def test_xla_compiles_the_step_and_takes_the_same_one(
     initial: Values, plain: tuple[TrainingGraph, Still]
 ) -> None:
@@ -343,7 +334,7 @@ def test_mixed_precision_takes_nearly_the_same_step(
 
 
 @pytest.mark.usefixtures("bfloat16")
-def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -> None:
+def test_mixed_precision_multiplies_and_passes_on_in_bfloat16_and_does_all_else_in_float32() -> None:
     products = {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul"}
     kinds: dict[str, set[str]] = {}
     net = tiny(mixed_precision=True, average_decay=DECAY)
@@ -351,10 +342,14 @@ def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -
     for op in net.step.graph.get_operations():
         if op.outputs and op not in drawing:
             kinds.setdefault(op.type, set()).add(op.outputs[0].dtype.base_dtype.name)
+        if op.type.startswith("FusedBatchNorm") and op not in drawing:
+            kinds.setdefault("statistics", set()).update(value.dtype.name for value in op.outputs[1:])
     assert {kind for op in products & kinds.keys() for kind in kinds[op]} == {"bfloat16"}
     assert {"Conv2D", "Conv2DBackpropInput", "MatMul"} <= kinds.keys()
-    for op in ("FusedBatchNormV3", "FusedBatchNormGradV3", "LeakyRelu", "BiasAdd", "Log1p", "Tanh"):
-        assert kinds[op] == {"float32"}, op
+    for op in ("FusedBatchNormV3", "FusedBatchNormGradV3"):
+        assert kinds[op] == {"bfloat16"}, op
+    for op in ("statistics", "ResourceApplyAdam", "Sigmoid", "Log1p", "Tanh"):
+        assert kinds.get(op, {"float32"}) == {"float32"}, op
     assert {variable.dtype.base_dtype.name for variable in variables(net.step.graph).values()} == {
         "float32",
         "int64",
@@ -362,8 +357,21 @@ def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -
     assert {op.outputs[0].dtype.name for op in drawing if op.type in products} == {"float32"}
 
 
+@pytest.mark.usefixtures("bfloat16")
+def test_mixed_precision_leaves_a_bias_alone_that_batch_norm_takes_away(initial: Values) -> None:
+    net = tiny(mixed_precision=True)
+    named = variables(net.step.graph)
+    with tf.Session(graph=net.step.graph) as sess:
+        set_variables(sess, [(named[name], values) for name, values in initial.items() if name in named])
+        sess.run(net.step, feed(net, *next(batches()), RATES))
+        moved = {name for name in named if not np.array_equal(sess.run(named[name]), initial[name])}
+    biases = {name for name in named if name.endswith("/bias")}
+    assert biases & moved == {"discriminator/dense/bias", "generator/dense/bias", "generator/logits/bias"}
+    assert {name for name in named if name.endswith(("/kernel", "/gamma", "/beta"))} <= moved
+
+
 @pytest.mark.parametrize(
-    ("variables", "cpu", "refused"),
+    ("variables", "flags", "refused"),
     [
         ({"ONEDNN_MAX_CPU_ISA": "avx2"}, "avx2 avx512f", "ONEDNN_MAX_CPU_ISA=avx2"),
         ({"DNNL_MAX_CPU_ISA": "AVX2_VNNI_2"}, "avx512f", "unset DNNL_MAX_CPU_ISA"),
@@ -377,13 +385,16 @@ def test_mixed_precision_multiplies_in_bfloat16_and_does_all_else_in_float32() -
     ],
 )
 def test_mixed_precision_is_refused_where_onednn_would_end_the_process_and_nowhere_else(
-    variables: dict[str, str], cpu: str, refused: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str],
+    flags: str,
+    refused: str | None,
+    cpu: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"):
-        monkeypatch.setenv(name, variables.get(name, ""))
-    (tmp_path / "cpuinfo").write_text(f"flags : fpu {cpu} sse\n")
-    monkeypatch.setattr("catdcgan.tf1.bfloat16.CPU_INFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr("catdcgan.graph.GPUS", [])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    cpu.write_text(f"flags : fpu {flags} sse\n")
     if not refused:
         check_bfloat16()
         return

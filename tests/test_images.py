@@ -113,9 +113,10 @@ def test_strip_has_a_row_for_each_latent_and_ever_rarer_moments_from_first_to_la
     count: int, moments: list[int], mode: str, tmp_path: Path
 ) -> None:
     strip = training_strip(sample_grids(tmp_path, count, mode), size=20, rows=3)
-    title = strip.height - 60
-    assert (strip.mode, strip.width) == ("RGB", 20 * len(moments))
-    pictures = grid_cells(strip.crop((0, title, strip.width, strip.height)), 20)
+    side = 7 * 20  # enlarged, so that there is room for the steps
+    title = strip.height - 3 * side
+    assert (strip.mode, strip.width) == ("RGB", side * len(moments))
+    pictures = grid_cells(strip.crop((0, title, strip.width, strip.height)), side)
     assert (pictures == pictures[:, :1, :1]).all(), "each picture is whole, and in its place"
     grays = pictures[:, 0, 0].reshape(3, len(moments), 3)
     assert grays[..., 0].tolist() == [[10 * grid + picture for grid in moments] for picture in range(3)]
@@ -123,7 +124,8 @@ def test_strip_has_a_row_for_each_latent_and_ever_rarer_moments_from_first_to_la
 
 def test_strip_says_the_step_above_each_column(tmp_path: Path) -> None:
     strips = [np.asarray(training_strip(sample_grids(tmp_path, n), 20, rows=1)) for n in (2, 3)]
-    titles = [strip[:-20].reshape(-1, strip.shape[1] // 20, 20, 3) for strip in strips]
+    titles = [strip[:-140].reshape(-1, strip.shape[1] // 140, 140, 3) for strip in strips]
+    assert titles[0].shape[0] == 25, "large enough to be read"
     assert all((title.min((0, 2, 3)) < 250).all() for title in titles), "there is text above each"
     assert np.array_equal(titles[0][:, :1], titles[1][:, :1]), "step 0 is step 0"
     assert not np.array_equal(titles[0][:, 1], titles[1][:, 2]), "step 50 is not step 100"

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from catdcgan.latents import interpolate, random_latents, round_walk
+from catdcgan import InputError
+from catdcgan.latents import (
+    interpolate,
+    random_latents,
+    read_latents,
+    round_walk,
+    save_latents,
+    shift_latents,
+)
 
 
 @pytest.mark.tutorial_bug(26)
@@ -105,3 +115,62 @@ def test_latents_from_a_generator_go_on_where_it_stands() -> None:
     first, second = random_latents(2, 5, generator), random_latents(2, 5, generator)
     assert np.array_equal(first, random_latents(2, 5, seed=3))
     assert not np.array_equal(first, second)
+
+
+def test_shift_clips_only_the_sum_and_only_that_of_uniform_latents() -> None:
+    z = random_latents(5, 100)
+    step = np.linspace(-1.5, 1.5, 100, dtype=np.float32)
+    moved = shift_latents(z, step)
+    assert moved.dtype == np.float32
+    assert np.array_equal(moved, np.clip(z + step, -1, 1))
+    assert np.array_equal(shift_latents(z, step, "normal"), z + step)
+    assert np.array_equal(shift_latents(z, np.zeros((5, 100))), z)
+
+
+def test_latents_are_read_as_they_were_saved_and_any_numbers_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "z.npy"
+    z = random_latents(3, 8, distribution="normal")
+    save_latents(z, file)
+    assert np.array_equal(read_latents(file, 8), z)
+    assert np.load(file).dtype == np.float32
+    for other in (z.astype(np.float64), np.asfortranarray(z), np.arange(24).reshape(3, 8)):
+        np.save(file, other)
+        stored = read_latents(file)
+        assert stored.dtype == np.float32
+        assert np.array_equal(stored, other.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros(8), "holds float64 (8,): expected latents (n, 8)"),
+        (np.zeros((2, 7)), "holds float64 (2, 7): expected latents (n, 8)"),
+        (np.zeros((0, 8)), "holds float64 (0, 8): expected latents (n, 8)"),
+        (np.zeros((2, 8), complex), "holds complex128 (2, 8)"),
+        (np.full((2, 8), "x"), "holds <U1 (2, 8)"),
+        (np.full((2, 8), np.nan), "holds numbers that are not finite"),
+        (np.full((2, 8), 1e300), "holds numbers that are not finite in float32"),
+        (np.array([[{}] * 8], object), "cannot be read"),
+        (b"", "cannot be read"),
+        (b"no latents", "cannot be read"),
+        ((10**12, 8), "cannot be read"),
+        ((10**30, 8), "cannot be read"),
+    ],
+    ids=str,
+)
+def test_file_without_such_latents_is_one_error(
+    content: np.ndarray | bytes | tuple[int, int], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "z.npy"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif isinstance(content, np.ndarray):
+        np.save(file, content)
+    else:  # a header that claims more than is there
+        with file.open("wb") as stream:
+            header = {"descr": "<f4", "fortran_order": False, "shape": content}
+            np.lib.format.write_array_header_1_0(stream, header)
+    with pytest.raises(InputError) as refused:
+        read_latents(file, 8)
+    assert str(refused.value).startswith(str(file))
+    assert message in str(refused.value)

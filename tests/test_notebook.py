@@ -31,7 +31,7 @@ SOURCE = {cell.id: cell.source for cell in NOTEBOOK.cells}
 def page() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "notebooks")
-        return importlib.import_module("page")
+        return importlib.import_module("html_page")
 
 
 # The committed file
@@ -71,8 +71,10 @@ def test_page_can_be_read_without_a_connection_and_without_eyes(page: ModuleType
 
     assert soup.title is not None
     assert soup.title.text == "A neural network that draws cats"
-    assert soup.find_all(["script", "link", "iframe", "object"]) == []
-    sources = [str(tag["src"]) for tag in soup.select("[src]")]
+    assert soup.find_all(["script", "link", "object"]) == []
+    (frame,) = (str(tag["src"]) for tag in soup.find_all("iframe"))
+    assert Path(os.path.normpath(folder / frame)) == ROOT / "runs" / "notebook-quick" / "cats.html"
+    sources = [str(tag["src"]) for tag in soup.select("[src]:not(iframe)")]
     styles = " ".join(tag.text for tag in soup.find_all("style"))
     loaded = [*sources, *re.findall(r"url\(\s*[\"']?([^\"')]+)", styles)]
     assert [url[:60] for url in loaded if not url.startswith(("data:", "#"))] == []

@@ -238,29 +238,53 @@ print(json.dumps([*catdcgan.__path__, *names]))
 """
 
 
+def copy_sources(clone: Path) -> None:
+    """Copy what a wheel is built of: building writes beside it, and takes in what an older build left."""
+    shutil.copytree(REPOSITORY / "catdcgan", clone / "catdcgan", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, clone)
+
+
 @pytest.mark.slow
 def test_a_wheel_holds_all_of_the_package_and_works_away_from_the_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, installed = tmp_path / "source", tmp_path / "installed"
-    # A copy: building writes beside the sources, and what an older build has left there gets into the wheel.
-    shutil.copytree(
-        REPOSITORY / "catdcgan", source / "catdcgan", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, source)
+    copy_sources(source)
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*build, "--wheel-dir", str(tmp_path), str(source)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     assert files(installed / "catdcgan") == files(source / "catdcgan")
-    assert {"__init__.pyi", "data/cat_dataset_outliers.txt"} <= files(installed / "catdcgan").keys()
+    others = {
+        "__init__.pyi",
+        "data/cat_dataset_outliers.txt",
+        "export/page/page.html",
+        "export/page/kernel.wasm",
+    }
+    assert others <= files(installed / "catdcgan").keys()
     monkeypatch.chdir(tmp_path)
     place, *names = json.loads(run_program(IMPORT_ALL, PYTHONPATH=str(installed)).stdout)
     assert place == str(installed / "catdcgan")
     modules = [file.relative_to(REPOSITORY).with_suffix("") for file in SOURCES if file.stem != "__init__"]
     assert {".".join(module.parts) for module in modules} <= {*names}
+
+
+def test_above_a_clone_named_like_the_package_an_editable_install_finds_the_package(tmp_path: Path) -> None:
+    clone, installed = tmp_path / "catdcgan", tmp_path / "installed"
+    copy_sources(clone)
+    build = f"from setuptools.build_meta import build_editable; build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=clone, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    program = f"import site; site.addsitedir({str(installed)!r}); import catdcgan; print(*catdcgan.__path__)"
+    # -ES: without PYTHONPATH, and without what is installed in this Python, this package among it.
+    done = subprocess.run(
+        [sys.executable, "-ES", "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == f"{clone / 'catdcgan'}\n", done.stderr
 
 
 # What a module may import of the package, from the bottom up: the command line is at the end.
@@ -272,6 +296,7 @@ FLOORS = [
     {"model", "diff_augment"},
     {"parallel"},
     {"sampling"},
+    {"explore", "export"},
     {"graph"},
     {"training"},
     {"cli"},

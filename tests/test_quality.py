@@ -137,7 +137,7 @@ def test_copies_are_told_from_new_pictures(photos: np.ndarray, quality: ModuleTy
 
 @pytest.fixture
 def opencv() -> object:
-    return pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e '.[benchmark]'")
+    return pytest.importorskip("cv2", reason="OpenCV is not installed: pip install -e '.[evaluate]'")
 
 
 @pytest.fixture
@@ -163,6 +163,14 @@ def shell(quality: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         quality.main()
 
     return run
+
+
+def test_without_opencv_one_line_says_what_to_install(
+    shell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(SystemExit, match=r"^quality\.py needs OpenCV: [^\n]*'\.\[evaluate\]'$"):
+        shell("no/model.ckpt")
 
 
 def test_table_has_the_photos_and_each_checkpoint_once_and_the_sheets_are_made(

@@ -67,7 +67,7 @@ def test_the_options_of_a_recipe_typed_by_hand_give_its_settings(name: str) -> N
 def test_a_field_added_to_the_list_reaches_the_command_line_run_json_and_the_comparison_at_a_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    added = ("mixup", float, setting(0.0, "--mixup", fraction, "how much of one picture goes into another"))
+    added = ("mixup", "float", setting(0.0, "--mixup", fraction, "how much of one picture goes into another"))
     more = make_dataclass("Settings", [added], bases=(Settings,), frozen=True, kw_only=True)
     monkeypatch.setattr("catdcgan.settings.Settings", more)
     command = ["train", f"--out={tmp_path}", "--quiet"]

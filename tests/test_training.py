@@ -241,7 +241,7 @@ def test_get_batches_that_takes_an_epoch_is_told_which_one(whole: Run) -> None:
 def test_progress_shows_the_losses_and_the_speed(short: Short) -> None:
     last = re.split(r"[\r\n]", short.stderr.strip())[-1]
     d_loss, g_loss = short.losses[-1]
-    assert f"epoch 1/1, step 3: D {d_loss:.3f}, G {g_loss:.3f}, " in last
+    assert f"epoch 1/1, step 3, D {d_loss:.3f}, G {g_loss:.3f}, " in last
     assert "images/s" in last
 
 
@@ -346,7 +346,7 @@ def test_without_a_limit_of_epochs_the_steps_decide(
         train_tiny(cats, tmp_path, epoch_count=None)
     assert not list(tmp_path.iterdir())
     assert len(train_tiny(cats, tmp_path, epoch_count=None, step_count=4)[0]) == 4
-    assert "epoch 2, step 4: D" in capsys.readouterr().err
+    assert "step 4/4, D" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", [{"epoch_count": 2}, {"epoch_count": 9, "step_count": 6}])

@@ -40,8 +40,7 @@ class Group(Alone):
         self._workers, self._messages = workers, Messages(workers)
         # Collective operations must run in the same order everywhere, so here only one runs at a time.
         self._turn, self._over = threading.Lock(), threading.Event()
-        self._received: list[int] = []  # the signals that reached this worker
-        self._agreed: list[int] = []  # those that all know of
+        self._agreed: list[int] = []  # signals that all know of
         told = self._messages.gather({"facts": facts, "models": str(models.absolute())})
         refuse_differences({workers.name(n): one["facts"] for n, one in enumerate(told)})
         self._models, self._saved_step = Path(told[0]["models"]), -1  # of worker 0

@@ -87,10 +87,9 @@ class Messages:
         self.part()
         return [json.loads(bytes(row)) for row in texts.astype(np.uint8)]
 
-    def add(self, *numbers: int) -> tuple[int, int]:
+    def add(self, *numbers: int) -> list[int]:
         """Add up two numbers over all workers, which waits until all have called this."""
-        first, second = self.run(self._sess, self._sums, {self._numbers: numbers})
-        return int(first), int(second)
+        return [int(total) for total in self.run(self._sess, self._sums, {self._numbers: numbers})]
 
     def part(self) -> None:
         """Wait until all have received the last message, because some may end now."""

@@ -1,8 +1,7 @@
 """A worker's graph: sums over all workers, by TensorFlow's collective operations.
 
-Every worker builds the same graph and computes on its part of each batch. A sum has the same bits in all
-workers, so their weights stay the same. With these sums, K workers take the step that one would take on the
-whole batch, up to rounding.
+Every worker builds the same graph for its part of each batch. A sum has the same bits in all of them, so
+their weights stay the same; and K workers take the step of one, up to rounding.
 """
 
 from __future__ import annotations
@@ -108,11 +107,12 @@ def _normalize(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """``tf.nn.fused_batch_norm`` with the statistics of the whole batch, and gradients through them."""
     (shared,) = tf.get_collection(SHARED)
-    means = tf.stack([tf.reduce_mean(values, (0, 1, 2)) for values in (inputs, tf.square(inputs))])
+    floats = tf.cast(inputs, tf.float32)
+    means = tf.stack([tf.reduce_mean(values, (0, 1, 2)) for values in (floats, tf.square(floats))])
     total = partial(_total, shared)
     # Every worker's loss depends on these sums, so their gradient is a sum over all workers, too.
     mean, square = tf.unstack(tf.custom_gradient(lambda value: (total(value), total))(shared.share * means))
     variance = tf.nn.relu(square - tf.square(mean))
-    outputs = tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon)
+    outputs = tf.nn.batch_normalization(floats, mean, variance, beta, gamma, epsilon)
     count = tf.cast(shared.rows[2] * inputs.shape[1] * inputs.shape[2], tf.float32)
-    return outputs, mean, variance * (count / (count - 1))
+    return tf.cast(outputs, inputs.dtype), mean, variance * (count / (count - 1))

@@ -14,6 +14,8 @@ from catdcgan.errors import CheckpointError, DamagedError
 from catdcgan.files import PARTIAL, atomic_write, remove_partial
 
 NAME = "model.ckpt"
+INCLUDED = Path("models", NAME)  # the included model, in the root of the repository
+REPOSITORY = Path(__file__).parents[2]  # unless only the package is installed
 ENDINGS = (".data-00000-of-00001", ".index")  # TensorFlow finds a checkpoint by its index, so that comes last
 NEW = ".new-"  # prefix of a folder whose checkpoint is about to replace another
 DAMAGED = "damaged-"  # prefix of a checkpoint that was found damaged and set aside
@@ -97,8 +99,13 @@ def remove_old(folder: Path, keep: int) -> None:
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """The checkpoint that a path means: itself, the one this file belongs to, or the one in this folder."""
+    """The checkpoint that a path means: itself, the one this file belongs to, or the one in this folder.
+
+    Where there is no folder ``models``, `INCLUDED` is the one in the repository that the package runs from.
+    """
     path = Path(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", os.fspath(path)))
+    if path == INCLUDED and not path.parent.exists():
+        path = REPOSITORY / path
     if not path.is_dir() or Path(f"{path}{ENDINGS[-1]}").exists():
         return path
     models = path / "models"
@@ -113,6 +120,11 @@ def existing_checkpoint(path: str | os.PathLike[str]) -> Path:
         DamagedError: one of its files is missing.
     """
     path = find_checkpoint(path)
+    if path == REPOSITORY / INCLUDED and absent_files(path):
+        raise CheckpointError(
+            f"no {INCLUDED} in {Path.cwd()}: the included model is part of the repository, and only the "
+            "package is installed. Clone the repository and run this in its folder, or name another model"
+        )
     replacement = replacement_of(path) / NAME
     source = path if absent_files(replacement) else replacement
     if absent := absent_files(source):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
 from time import perf_counter
 from types import TracebackType
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from catdcgan.screen import best_effort_output, in_notebook, screen
 
 LINE_SECONDS = 60
+BAR = 8  # characters of the bar itself; its frame and the percentage take seven more
 
 
 def human_time(seconds: float) -> str:
@@ -25,13 +26,6 @@ def human_time(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
-
-
-def step_text(record: Mapping[str, float], epoch_count: int | None) -> str:
-    """Say where the run is, and its losses, given the record of a step."""
-    epochs = "" if epoch_count is None else f"/{epoch_count}"
-    text = f"epoch {record['epoch']}{epochs}, step {record['step']}: "
-    return text + f"D {record['d_loss']:.3f}, G {record['g_loss']:.3f}"
 
 
 class Speed:
@@ -51,8 +45,11 @@ class Speed:
         """Count a step's images, and return the images per second of this step."""
         now = perf_counter()
         seconds, self._last = now - self._last, now
+        if not self.seconds_per_image:  # the first step takes seconds more, so the next ones replace it
+            self.seconds_per_image = seconds / images
+            return images / seconds
         # A moving average: each step counts 2 % less than the next. Dividing by the sum of the weights makes
-        # it correct from step 1 on.
+        # it correct from the second step on.
         self._weights = 0.98 * self._weights + 0.02
         self.seconds_per_image += (seconds / images - self.seconds_per_image) * 0.02 / self._weights
         return images / seconds
@@ -70,7 +67,7 @@ class Progress:
             total=total,
             initial=done,
             disable=quiet or not on_screen,
-            bar_format="{percentage:3.0f}%|{bar:20}| {desc}",
+            bar_format=f"{{percentage:3.0f}}%|{{bar:{BAR}}}| {{desc}}",
             dynamic_ncols=True,
             file=stderr,
         )
@@ -88,11 +85,11 @@ class Progress:
             self._bar.close()
 
     def update(self, images: int, text: str, seconds_per_image: float, seconds_to_save: float) -> None:
-        """Show the progress after a step.
+        """Show the progress after a step, in one line of the terminal, or of 80 columns where there is none.
 
         Args:
             images: number of images in the step.
-            text: epoch, step and losses.
+            text: step and losses.
             seconds_per_image: as in `Speed`.
             seconds_to_save: seconds until the next checkpoint, at the latest.
         """
@@ -101,12 +98,17 @@ class Progress:
         if self._lines and now - self._last_line < LINE_SECONDS and self._left > 0:
             return
         seconds_left = self._left * seconds_per_image
-        text += f", {1 / seconds_per_image:.1f} images/s, ends in {human_time(seconds_left)}"
+        parts = [f"{human_time(seconds_left)} left", text, f"{1 / seconds_per_image:.1f} images/s"]
         if seconds_to_save < seconds_left:
-            text += f", saves in {human_time(max(seconds_to_save, 0))}"
+            parts.append(f"saves in {human_time(max(seconds_to_save, 0))}")
+        # A character less: some terminals begin a new line after the last column.
+        columns = shutil.get_terminal_size().columns - 1 - (0 if self._lines else BAR + len("100%|| "))
+        while len(parts) > 1 and len(", ".join(parts)) > columns:
+            parts.pop()
+        line = ", ".join(parts)
         with best_effort_output(screen()):
-            self._bar.set_description_str(text, refresh=False)
+            self._bar.set_description_str(line, refresh=False)
             self._bar.update(images)
             if self._lines:
                 self._last_line = now
-                print(text, file=screen())
+                print(line, file=screen())

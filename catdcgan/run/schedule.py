@@ -44,6 +44,12 @@ class Schedule:
         """Whether a run at this position has done all its epochs or steps."""
         return at.epoch >= self._epoch_limit or at.step >= self._step_limit
 
+    def place(self, at: Position) -> str:
+        """Say how far a run in the middle of an epoch is, counted in what limits it: steps or epochs."""
+        if self.last_step == self._step_limit:
+            return f"step {at.step}/{self.last_step}"
+        return f"epoch {at.epoch + 1}/{self._epoch_limit}, step {at.step}"
+
     def learning_rate_factor(self, step: int) -> float:
         """The factor on both learning rates in the step that follows `step` steps.
 

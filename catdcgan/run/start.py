@@ -16,6 +16,7 @@ from catdcgan.run.checkpoint_files import find_start, tidy
 from catdcgan.run.folder import RunFolder
 from catdcgan.run.history import rewind_history
 from catdcgan.run.memory import refuse_beyond_memory
+from catdcgan.run.precision import settle_precision
 from catdcgan.run.record import changed_options, record_start, versions
 from catdcgan.run.schedule import Position
 from catdcgan.run.workers import Workers
@@ -35,15 +36,15 @@ class TrainingData(NamedTuple):
         return {"images": self.shape[0], "shape": self.shape[1:], "fingerprint": self.fingerprint}
 
 
-def check_start(
-    settings: Settings, data: TrainingData, folder: RunFolder, resume: bool, workers: Workers
-) -> None:
-    """Check what can be checked before anything is built or written.
+def checked_settings(
+    settings: Settings, data: TrainingData, folder: RunFolder, resume: bool, workers: Workers, quiet: bool
+) -> Settings:
+    """Check what can be checked before anything is built or written, and settle the precision.
 
     Raises:
-        ValueError: the run would never end, or has an unknown distribution of latents.
+        ValueError: the run would never end, or has an unknown distribution of latents or precision.
         CheckpointError: there is a run and should be none, or the reverse.
-        InputError: the workers cannot train together.
+        InputError: the workers cannot train together, or mixed precision cannot work.
         TrainingError: memory is too small.
     """
     if settings.epoch_count is None and settings.step_count is None:
@@ -55,6 +56,7 @@ def check_start(
     if not GPUS:
         batch_size = math.ceil(settings.batch_size / workers.size)
         refuse_beyond_memory(replace(settings, batch_size=batch_size), data.shape[0])
+    return settle_precision(settings, quiet)
 
 
 def common_facts(settings: Settings, data: TrainingData, resume: bool) -> dict[str, Any]:

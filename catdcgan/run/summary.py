@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from catdcgan.animation import save_animation
 from catdcgan.files import atomic_write
-from catdcgan.images import grid_shape, plot_losses, save_image, training_strip
+from catdcgan.images import grid_shape, label_columns, plot_losses, save_image, step_label, training_strip
 from catdcgan.run.folder import SAMPLE_COUNT, RunFolder
 from catdcgan.run.history import read_losses
 
 ANIMATION_FRAMES = 100  # at most; more make the file large and the animation long
+FRAME_MILLISECONDS, LAST_MILLISECONDS = 100, 2000  # the result stays in sight before it starts again
 
 
 def summarize(folder: RunFolder, size: int) -> None:
@@ -48,13 +50,21 @@ def summarize(folder: RunFolder, size: int) -> None:
     attempt(draw_losses)
     if samples:
         attempt(lambda: save_image(training_strip(samples, size), folder.images / "training.png"))
-        frames = samples[:: 1 + len(samples) // ANIMATION_FRAMES]
-        attempt(lambda: save_animation(frames, folder.images / "training.gif"))
+        gif = folder.images / "training.gif"
+        attempt(lambda: save_animation(_frames(samples), gif, FRAME_MILLISECONDS, LAST_MILLISECONDS))
     if troubles:
         reasons = "; ".join(dict.fromkeys(troubles))
         warnings.warn(
             f"the run is saved, but its summary in {folder.images} is incomplete: {reasons}", stacklevel=2
         )
+
+
+def _frames(samples: list[Path]) -> Iterator[Image.Image]:
+    """The frames of the animation: grids at equal distances, the first and the last among them."""
+    count = min(len(samples), ANIMATION_FRAMES)
+    for number in np.linspace(0, len(samples) - 1, count).round().astype(int):
+        with Image.open(samples[number]) as grid:
+            yield label_columns(grid, [step_label(samples[number])])
 
 
 def _is_grid(file: Path, width: int, height: int) -> bool:

@@ -66,12 +66,4 @@ with without_log_lines():
 
     GPUS = tf.config.list_physical_devices("GPU")  # this search logs too, so it is done here
 
-__all__ = ["describe_device", "tf"]
-
-
-def describe_device() -> str:
-    """Say in one sentence whether TensorFlow found a GPU."""
-    if not GPUS:
-        return "No GPU found: TensorFlow runs on the CPU. (TF_CPP_MIN_LOG_LEVEL=0 shows what it looked for.)"
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in GPUS]
-    return f"GPU found: {', '.join(names)}."
+__all__ = ["tf"]

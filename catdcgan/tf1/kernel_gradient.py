@@ -3,7 +3,8 @@
 TensorFlow's own gradient takes a third of a training step: where images are small and channels many, oneDNN's
 kernel for it runs at half the speed of a forward convolution. But this gradient is itself a convolution, of
 the images with the output's gradient, in which batch and channels swap roles and strides become dilations.
-That runs at forward speed: a step of width 32 takes 7 % less time (benchmarks/README.md).
+That runs at forward speed: a step of width 32 takes 7 % less time (benchmarks/README.md). In bfloat16
+oneDNN's own kernel is the faster one for all but the smallest images.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 
 from catdcgan.tf1 import tf
 
-LARGEST_SIDE = 32  # of the smaller images, in pixels; above it, TensorFlow's own gradient is faster
+# Of the smaller images, in pixels; above it, TensorFlow's own gradient is faster.
+LARGEST_SIDE = {tf.float32: 32, tf.bfloat16: 8}
 
 
 def fast_kernel_gradients() -> AbstractContextManager[Any]:
@@ -55,7 +57,7 @@ def _kernel_gradient(
     Returns:
         The kernel's gradient, of shape `kernel_shape`.
     """
-    if padding != "SAME" or max(gradient.shape[1:3]) > LARGEST_SIDE:
+    if padding != "SAME" or max(gradient.shape[1:3]) > LARGEST_SIDE[gradient.dtype]:
         return tf.nn.conv2d_backprop_filter(images, kernel_shape, gradient, strides, padding)
     pads = [[0, 0], [0, 0], [0, 0], [0, 0]]
     for axis in (1, 2):

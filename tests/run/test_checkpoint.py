@@ -317,7 +317,7 @@ def test_relative_path_is_said_with_the_folder_it_was_looked_for_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: Target
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    target.assert_refuses(Path("models") / NAME, f"in {tmp_path / 'models'}")
+    target.assert_refuses(Path("mine") / NAME, f"in {tmp_path / 'mine'}")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

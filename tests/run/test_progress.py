@@ -76,29 +76,49 @@ def test_a_log_gets_a_line_at_once_and_then_one_a_minute_and_one_at_the_end(
                 lines.append(line)
     # A minute of 7 s steps is over after 9 of them.
     assert shown == [1, 10, 19, 28, 37, 46, 55, 64, 73, 82, 91, 100]
-    assert [line.split(",")[0] for line in lines] == [f"step {step}" for step in shown]
+    assert [line.split(", ")[1] for line in lines] == [f"step {step}" for step in shown]
     assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("done", "seconds_to_save", "end"),
+    ("done", "seconds_to_save", "around"),
     [
-        (0, NEVER, "2.0 images/s, ends in 1 min\n"),
-        (0, 65.0, "2.0 images/s, ends in 1 min, saves in 1 min\n"),
-        (0, 72.0, "ends in 1 min\n"),  # the save at the end is no other one
-        (0, 30.0, "saves in 30 s\n"),
-        (0, -3.0, "saves in 0 s\n"),  # overdue by a part of a step
-        (8 * 16, NEVER, "ends in 8 s\n"),  # a resumed run has only the rest to do
+        (0, NEVER, ("1 min left", "2.0 images/s")),
+        (0, 65.0, ("1 min left", "2.0 images/s, saves in 1 min")),
+        (0, 72.0, ("1 min left", "2.0 images/s")),  # the save at the end is no other one
+        (0, 30.0, ("1 min left", "2.0 images/s, saves in 30 s")),
+        (0, -3.0, ("1 min left", "2.0 images/s, saves in 0 s")),  # overdue by a part of a step
+        (8 * 16, NEVER, ("8 s left", "2.0 images/s")),  # a resumed run has only the rest to do
     ],
 )
-def test_a_line_says_losses_speed_end_and_the_next_save_if_that_comes_first(
-    done: int, seconds_to_save: float, end: str, capsys: pytest.CaptureFixture[str]
+def test_a_line_says_end_losses_speed_and_the_next_save_if_that_comes_first(
+    done: int, seconds_to_save: float, around: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Progress(done, 10 * 16, quiet=False) as progress:
-        progress.update(16, "step 1: D 1.386", 0.5, seconds_to_save)
-    line = capsys.readouterr().err
-    assert line.startswith("step 1: D 1.386, ")
-    assert line.endswith(end)
+        progress.update(16, "step 1/10, D 1.386", 0.5, seconds_to_save)
+    assert capsys.readouterr().err == f"{around[0]}, step 1/10, D 1.386, {around[1]}\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize(
+    "text", ["step 143000/143000, D 0.581, G 14.367", "epoch 1215/1215, step 133755, D 0.581, G 14.367"]
+)
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_longest_line_fits_the_terminal_with_the_most_important_first(
+    columns: int,
+    text: str,
+    terminal: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", f"{columns}")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with Progress(0, 10**6) as progress:
+        progress.update(16, text, 0.0877, 1000.0)
+    line = capsys.readouterr().err.split("\r")[-1].rstrip()
+    assert f"1 d 0 h left, {text}" in line
+    assert len(line) < columns
+    assert columns == 80 or line.endswith("11.4 images/s, saves in 17 min"), "there is room"
 
 
 def test_a_change_of_speed_soon_shows_in_the_seconds_for_an_image(sleep: Clock) -> None:
@@ -109,11 +129,10 @@ def test_a_change_of_speed_soon_shows_in_the_seconds_for_an_image(sleep: Clock) 
     for _ in range(50):
         sleep(1)
         assert speed.count(10) == 10
-    assert 0.1 < speed.seconds_per_image < 0.5
-    for _ in range(400):
-        sleep(1)
-        speed.count(10)
-    assert speed.seconds_per_image == pytest.approx(0.1, rel=0.01)
+    assert speed.seconds_per_image == pytest.approx(0.1)
+    sleep(11)
+    speed.count(10)
+    assert 0.1 < speed.seconds_per_image < 0.2
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -143,7 +162,7 @@ def test_a_terminal_and_a_notebook_get_a_bar(
     shown = capsys.readouterr().err
     last = shown.split("\r")[-1]
     assert last.startswith(" 88%|")
-    assert last.rstrip().endswith("| step 7, 0.2 images/s, ends in 2 min")
+    assert last.rstrip().endswith("| 2 min left, step 7, 0.2 images/s")
     assert shown.count("\n") == 1, "a bar is one line, which stays"
 
 
@@ -178,4 +197,4 @@ def test_everything_works_without_a_whole_stderr(
     train_tiny(cats, tmp_path, step_count=1)
     sample(tmp_path / "models" / "model.ckpt", random_latents(1, 8))
     assert capsys.readouterr().out == ""
-    assert kind != "only write" or "step 1: D" in stderr.text
+    assert kind != "only write" or "step 1/1, D" in stderr.text

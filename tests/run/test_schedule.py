@@ -54,6 +54,20 @@ def test_what_is_left_is_counted_in_epochs_where_steps_were_once_of_another_size
     assert (run.last_step, run.images_done, run.images_end) == (103, 10, 20)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "steps", "place"),
+    [
+        (2, None, "epoch 2/2, step 4"),
+        (2, 9, "epoch 2/2, step 4"),
+        (2, 5, "step 4/5"),
+        (None, 70, "step 4/70"),
+    ],
+)
+def test_progress_is_counted_in_what_ends_the_run(epochs: int | None, steps: int | None, place: str) -> None:
+    at = Position(4, 1, 1)
+    assert schedule(at, epoch_count=epochs, step_count=steps).place(at) == place
+
+
 def test_learning_rates_fall_to_0_over_the_last_part_of_the_run_alone() -> None:
     run = schedule(epoch_count=None, step_count=10, decay_part=0.3)
     factors = [run.learning_rate_factor(step) for step in range(11)]

@@ -53,8 +53,18 @@ def test_it_is_tensorflows_own_up_to_rounding(
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 def test_large_images_and_those_without_padding_keep_tensorflows(layer: str, padding: str) -> None:
-    side = 8 if padding == "VALID" else 2 * LARGEST_SIDE + 2
+    side = 8 if padding == "VALID" else 2 * LARGEST_SIDE[tf.float32] + 2
     (own, _), (fast, types) = (gradients(layer, (side, side), fast, padding) for fast in (False, True))
     for ours, theirs in zip(fast, own, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
     assert "Conv2DBackpropFilter" in types
+
+
+@pytest.mark.parametrize(("kind", "side"), LARGEST_SIDE.items())
+def test_each_type_has_its_own_limit(kind: tf.DType, side: int) -> None:
+    for smaller, own in ((side, False), (side + 1, True)):
+        with tf.Graph().as_default() as graph, fast_kernel_gradients():
+            kernel = tf.zeros((5, 5, 4, 6), kind)
+            outputs = tf.nn.conv2d(tf.zeros((3, 2 * smaller, 2 * smaller, 4), kind), kernel, 2, "SAME")
+            tf.gradients(outputs, kernel)
+        assert ("Conv2DBackpropFilter" in {op.type for op in graph.get_operations()}) == own

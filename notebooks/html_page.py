@@ -59,11 +59,14 @@ def tidy_streams(notebook: nbformat.NotebookNode) -> None:
 
 
 def move_links(notebook: nbformat.NotebookNode, old: Path, new: Path) -> None:
-    """Rewrite the links of the prose that lead out of the notebook's folder, `old`, to work from `new`."""
+    """Rewrite links and frames that lead out of the notebook's folder, `old`, to work from `new`."""
     up = Path(os.path.relpath(old.parent, new)).as_posix()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\]\(\.\./", f"]({up}/", cell.source)
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = output.data["text/html"].replace('src="../', f'src="{up}/')
 
 
 def page_of(notebook: nbformat.NotebookNode) -> str:

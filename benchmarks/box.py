@@ -1,0 +1,157 @@
+"""Make everything that comes from the model in the box, models/model.ckpt, after it was replaced.
+
+    make box                                      # images/cats.png, walk.webp, directions; the card's knobs
+    make box FROM=runs/001 FACES=data/cats        # and the training strip, and the card's figures
+
+FROM is the folder of the run that trained it, and FACES that of the photos it was trained on. A picture stays
+as it is where the new one looks the same: another CPU rounds a few pixels to the next gray level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from catdcgan.cli import main as catdcgan
+from catdcgan.explore.directions import read_directions
+from catdcgan.explore.properties import PROPERTIES
+from catdcgan.files import atomic_write
+
+ROOT = Path(__file__).parents[1]
+MODEL = "models/model.ckpt"
+CARD = ROOT / "models" / "README.md"
+SAME = 5  # mean difference in gray levels: WebP turns a few of 1 into 2; other cats differ by tens
+
+COMMANDS = {
+    "images/cats.png": "sample --count 36",
+    "images/walk.webp": "sample --walk 3 10 9 17",
+}
+FIGURES = (  # a row of the card: its name, and how the numbers that quality.py prints are written in it
+    ("faces found", "{} ± {}"),
+    ("variety, in gray levels", "{}"),
+    ("two most alike of 64 (photos: median of sets)", "{}"),
+    ("pattern of 2, 4, 8 pixels, times the power around", "{}, {}, {}"),
+    ("mean red, green, blue", "{}, {}, {}"),
+    ("deviation of red, green, blue", "{}, {}, {}"),
+    ("distance to the nearest photo", "{}"),
+    ("copies of photos; lowest ratio (a copy is below 0.5)", "{}; {}"),
+    ("swd (details) at 128, 64, 32, 16 pixels", "{}, {}, {}, {}"),
+)
+
+
+def looks_same(new: Path, old: Path) -> bool:
+    """Whether two pictures or animations show the same, or two files of directions hold the same."""
+    if not old.exists():
+        return False
+    if new.suffix == ".npz":
+        one, other = (read_directions(ROOT / MODEL, new).vectors, np.load(old)["vectors"])
+        return one.shape == other.shape and np.allclose(one, other, atol=0.01)
+    with Image.open(new) as first, Image.open(old) as second:
+        frames = [
+            [np.asarray(frame.convert("RGB"), np.int16) for frame in ImageSequence.Iterator(each)]
+            for each in (first, second)
+        ]
+    if [frame.shape for frame in frames[0]] != [frame.shape for frame in frames[1]]:
+        return False
+    return all(np.abs(a - b).mean() < SAME for a, b in zip(*frames, strict=True))
+
+
+def put(new: Path, name: str) -> None:
+    """Put a new file in its place in the repository, unless the old one shows the same."""
+    old = ROOT / name
+    if looks_same(new, old):
+        print(f"{name}: as before")
+        return
+    with atomic_write(old) as partial:
+        partial.write_bytes(new.read_bytes())
+    print(f"{name}: new")
+
+
+def write_card(part: str, table: list[list[str]]) -> None:
+    """Put a table into the card, between the lines <!-- part --> and <!-- end of part -->."""
+    head, *rows = table
+    lines = ["|" + "|".join(f" {cell} " if cell else " " for cell in row) + "|" for row in (head, *rows)]
+    lines.insert(1, "|" + "---|" * len(head))
+    marks = f"<!-- {part} -->", f"<!-- end of {part} -->"
+    before, _, rest = CARD.read_text("utf-8").partition(marks[0])
+    _, found, after = rest.partition(marks[1])
+    if not found:
+        raise SystemExit(f"{CARD} lacks the lines {' and '.join(marks)}")
+    text = before + "\n".join([marks[0], "", *lines, "", marks[1]]) + after
+    with atomic_write(CARD) as partial:
+        partial.write_text(text, "utf-8")
+    print(f"{CARD.relative_to(ROOT)}: {part}")
+
+
+def figures(printed: str) -> list[list[str]]:
+    """The card's table from what quality.py printed: a row for each figure, columns for model and photos."""
+    columns = []
+    for name in (MODEL, "photos"):
+        (row,) = (line.removeprefix(name) for line in printed.splitlines() if line.startswith(f"{name} "))
+        numbers = re.findall(r"[\d.]+", re.sub(r"\(\d+, \d+\)", "", row))  # without the closest pair's
+        column = []
+        for _, form in FIGURES:
+            count = form.count("{}")
+            column.append(form.format(*numbers[:count]))
+            numbers = numbers[count:]
+        assert not numbers, f"quality.py prints more than expected: {row}"
+        columns.append(column)
+    names = [name for name, _ in FIGURES]
+    return [["", "this model", "photos"], *(list(row) for row in zip(names, *columns, strict=True))]
+
+
+def knobs() -> list[list[str]]:
+    """The card's table of directions."""
+    found = read_directions(ROOT / MODEL)
+    rows = zip(found.names, found.limits.tolist(), found.fit.tolist(), strict=True)
+    table = [["knob", "from", "to", "limits", "R2"]]
+    for name, (low, high), fit in rows:
+        table.append(
+            [name, PROPERTIES[name].less, PROPERTIES[name].more, f"{low:g} to {high:g}", f"{fit:.2f}"]
+        )
+    return table
+
+
+def main() -> None:
+    """Make the pictures, the directions and the tables of the card."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, help="folder of the run that trained the model")
+    parser.add_argument("--faces", type=Path, help="folder of the photos it was trained on")
+    options = parser.parse_args()
+    checkpoint = ["--checkpoint", str(ROOT / MODEL)]
+    with TemporaryDirectory() as folder:
+        for name, command in COMMANDS.items():
+            new = Path(folder, Path(name).name)
+            if catdcgan([*command.split(), *checkpoint, "--out", str(new)]):
+                raise SystemExit(1)
+            put(new, name)
+        new, picture = Path(folder, "directions.npz"), Path(folder, "directions.jpg")
+        if catdcgan(["directions", *checkpoint, "--out", str(new), "--picture", str(picture)]):
+            raise SystemExit(1)
+        put(new, "models/directions.npz")
+        put(picture, "images/directions.jpg")
+    write_card("knobs", knobs())
+    if options.run:
+        put(options.run / "images" / "training.png", "images/training.png")
+    if options.faces:
+        sheets = ROOT / "runs" / "box"  # one holds photos, so both stay outside the repository
+        sheet, near = sheets / "sheet.png", sheets / "near.png"
+        program = [sys.executable, "benchmarks/quality.py", MODEL, "--data", options.faces.absolute()]
+        program += ["--sheet", sheet, "--neighbours", near]
+        done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", check=True)
+        print(done.stdout)
+        write_card("figures", figures(done.stdout))
+        print(f"Look at {sheet} and {near}")
+
+
+if __name__ == "__main__":
+    main()
