@@ -71,7 +71,7 @@ def bfloat16() -> None:
 def cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file to list the CPU's features in, for a machine without a GPU and without variables for oneDNN."""
     file = tmp_path / "cpuinfo"
-    for module in ("tf1.device", "run.precision", "graph", "training"):
+    for module in ("tf1.device", "run.precision", "graph", "run.start"):
         monkeypatch.setattr(f"catdcgan.{module}.GPUS", [])
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"):
         monkeypatch.setenv(name, "")

@@ -301,3 +301,13 @@ def test_an_unknown_policy_is_named_beside_those_there_are() -> None:
         images = tf.placeholder(tf.float32, (None, 32, 32, 3))
         with pytest.raises(ValueError, match=r"'rotation'.*color, translation, cutout"):
             augment_images(images, ("color", "rotation"), tf.constant(SEED))
+
+
+@pytest.mark.parametrize("policy", AUGMENT_POLICIES)
+def test_some_images_of_a_batch_are_changed_as_in_the_whole_batch(policy: str) -> None:
+    with tf.Graph().as_default(), tf.Session() as sess:
+        images = tf.random.stateless_uniform((5, 8, 8, 3), (1, 2))
+        whole = augment_images(images, [policy], (3, 4))
+        part = augment_images(images[1:4], [policy], (3, 4), tf.constant([1, 4, 5]))
+        expected, found = sess.run([whole[1:4], part])
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
