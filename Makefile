@@ -19,7 +19,7 @@ help:
 	@echo "make page       play with the cats in your browser: makes runs/cats.html and opens it"
 	@echo "make quick      run the tests that train nothing, in under a minute"
 	@echo "make test       run every test, the notebook among them; some: make test ARGS=\"-k resume\""
-	@echo "make test-workers  kill, freeze and delay workers that train together; some four minutes"
+	@echo "make test-workers  kill, freeze and delay workers that train together; some three minutes"
 	@echo "make coverage   run the tests and list the lines that none reaches"
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"

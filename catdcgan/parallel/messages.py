@@ -16,10 +16,12 @@ from catdcgan.errors import TrainingError
 from catdcgan.run.progress import human_time
 from catdcgan.run.workers import Workers, check_own_address, wait_for_others
 from catdcgan.tf1 import tf
-from catdcgan.tf1.distributed import limited_call, start_server
+from catdcgan.tf1.distributed import limited_call, open_session, start_server
 
 TEXT_BYTES = 2**14  # of what a worker tells of itself
 LOOK_SECONDS = 3  # after so long, look whether the others are still there
+# What collective operations fail with if another worker does; others, such as full memory, are this one's.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
 _keys = count(1)  # of TensorFlow's groups of collective operations: never used twice in a process
 
 
@@ -34,8 +36,8 @@ class Messages:
         """
         self.workers = workers
         key, self.sums_key, self.variables_key = (next(_keys) for _ in range(3))
-        check_own_address(workers)
-        self._target, self._config = start_server(workers.addresses, workers.index)
+        check_own_address(workers.addresses[workers.index])
+        self._target = start_server(workers.addresses, workers.index)
         wait_for_others(workers)
         common: dict[str, Any] = {"group_size": workers.size, "group_key": key, "ordering_token": []}
         with tf.Graph().as_default(), tf.device("/cpu:0"):
@@ -48,14 +50,10 @@ class Messages:
 
     def session(self) -> tf.Session:
         """Open a session of the default graph on this worker's devices."""
-        return tf.Session(self._target, config=self._config)
+        return open_session(self._target, self.workers.index)
 
     def run(
-        self,
-        sess: tf.Session,
-        fetches: Any,
-        feed: Mapping[Any, Any] | None = None,
-        limit: float | None = None,
+        self, sess: tf.Session, fetches: Any, feed: Mapping[Any, Any] | None = None, limit: float = 0
     ) -> Any:
         """Run collective operations in a session, for `limit` seconds at most, by default those of a step.
 
@@ -66,19 +64,20 @@ class Messages:
         """
         limit = limit or self.workers.step_limit
         call, end = limited_call(sess, fetches, feed, limit), monotonic() + limit
-        gone: list[str] = []
+        what, gone = f"a worker was silent for {human_time(limit)}", list[str]()
         while not gone and monotonic() < end:
             try:
                 return call.result(LOOK_SECONDS)
             except StillRunning:
                 gone = self.workers.gone()
-            except tf.errors.ResourceExhaustedError:  # this worker's own memory
-                raise
-            except tf.errors.OpError:
+            except tf.errors.DeadlineExceededError:
+                break
+            except LOST as error:
+                what = f"a worker was lost ({error.message.splitlines()[0]})"
                 break
         gone = gone or self.workers.gone()
-        who = f"{' and '.join(gone)} ended" if gone else f"a worker was silent for {human_time(limit)}"
-        raise TrainingError(f"{who}: see what it printed, and start all workers again with --resume")
+        what = f"{' and '.join(gone)} ended" if gone else what
+        raise TrainingError(f"{what}: see what it printed, and start all workers again with --resume")
 
     def gather(self, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Tell all workers what JSON can hold, and return what each of them tells."""

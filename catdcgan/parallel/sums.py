@@ -78,12 +78,13 @@ def _total(shared: Shared, value: tf.Tensor) -> tf.Tensor:
 
     Each sum waits for the one made before it: workers that ran them in different orders would hang.
     """
+    size, key, number = (tf.constant(each) for each in (shared.size, shared.key, 1 + len(shared.sums)))
     with tf.control_dependencies(shared.sums[-1:]):
         total = tf.raw_ops.CollectiveReduceV2(
             input=value,
-            group_size=shared.size,
-            group_key=shared.key,
-            instance_key=1 + len(shared.sums),
+            group_size=size,
+            group_key=key,
+            instance_key=number,
             ordering_token=[],
             merge_op="Add",
             final_op="Id",

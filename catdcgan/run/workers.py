@@ -137,21 +137,21 @@ def chosen_workers(options: argparse.Namespace, environment: Mapping[str, str] =
 
 
 @cache  # once: then this process listens itself
-def check_own_address(workers: Workers) -> None:
+def check_own_address(address: str) -> None:
     """Check that this worker can listen on its address.
 
     Raises:
         RunError: it is no address of this machine, or another program listens on the port.
     """
-    host, port = workers.addresses[workers.index].split(":")
+    host, port = address.split(":")
     try:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as TensorFlow does
             trial.bind((host, int(port)))
     except OSError as error:
         raise RunError(
-            f"{workers.name(workers.index)} cannot listen there ({error}): name this machine's address "
-            "with --worker, and a port that is free"
+            f"this worker cannot listen on {address} ({error}): --worker must say which address is this "
+            "machine's, and its port must be free"
         ) from error
 
 

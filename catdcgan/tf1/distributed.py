@@ -8,25 +8,42 @@ from functools import cache
 from threading import Thread
 from typing import Any
 
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+
 from catdcgan.tf1 import tf
 
 
 @cache  # TensorFlow cannot stop a server, so the next run in this process uses it again
-def start_server(addresses: tuple[str, ...], index: int) -> tuple[str, tf.ConfigProto]:
-    """Listen on one of the addresses "host:port"; return the target and configuration for its sessions.
+def start_server(addresses: tuple[str, ...], index: int) -> str:
+    """Listen on one of the addresses "host:port", and return the target of sessions.
 
     TensorFlow listens on the port at every address of this machine, and asks nobody for a password.
 
     Raises:
         OSError: that is impossible.
     """
-    config = tf.ConfigProto(device_filters=[f"/job:worker/task:{index}"], isolate_session_state=True)
-    config.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
     try:
-        server = tf.distribute.Server({"worker": [*addresses]}, "worker", index, config=config)
+        server = tf.distribute.Server({"worker": [*addresses]}, "worker", index, config=_config(index))
     except tf.errors.OpError as error:
         raise OSError(f"cannot listen on {addresses[index]}: {error.message}") from error
-    return server.target, config
+    return str(server.target)
+
+
+def open_session(target: str, index: int) -> tf.Session:
+    """Open a session of the default graph on the devices of a server, given its target and number."""
+    config = _config(index)
+    operations = tf.get_default_graph().get_operations()
+    if any(op.type == "Conv2D" and op.outputs[0].dtype == tf.bfloat16 for op in operations):
+        # A server refuses the fusion of a convolution and its bias in bfloat16, which the graph is rewritten
+        # to and which a session without a server takes.
+        config.graph_options.rewrite_options.remapping = RewriterConfig.OFF
+    return tf.Session(target, config=config)
+
+
+def _config(index: int) -> tf.ConfigProto:
+    config = tf.ConfigProto(device_filters=[f"/job:worker/task:{index}"], isolate_session_state=True)
+    config.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
+    return config
 
 
 def limited_call(

@@ -45,6 +45,7 @@ SCENARIOS: dict[str, Scenario] = {
     "vote": ({"epoch_count": 100}, {"signal": signal.SIGTERM}),
     "few": ({"step_count": 3, "epoch_count": None, "images": 17}, {}),  # the second batch is a single image
     "slow to save": ({"step_count": 1, "limit": 15}, {}),
+    "mixed": ({"step_count": 2, "mixed_precision": True}, {}),
     "killed": ({"epoch_count": 100}, {"signal": signal.SIGKILL}),
 }
 
@@ -65,7 +66,8 @@ save = checkpoint.save
 
 
 def slow_save(*arguments: Any) -> None:
-    """Save, but first let the others wait for longer than their limit."""
+    """Save, but let the others wait first, once for longer than their limit."""
+    vars(checkpoint)["save"] = save
     time.sleep(20)
     save(*arguments)
 
