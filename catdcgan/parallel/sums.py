@@ -13,6 +13,7 @@ from typing import NamedTuple
 from catdcgan import model
 from catdcgan.tf1 import tf
 from catdcgan.tf1.layers import NORMALIZE
+from catdcgan.tf1.part_normalization import normalize_part
 
 SHARED = "shared"  # the collection that holds the `Shared` of a graph
 
@@ -33,7 +34,7 @@ def share_graph(size: int, key: int) -> Shared:
     share, stop = (tf.placeholder(tf.float32, (), f"workers/{name}") for name in ("share", "stop"))
     shared = Shared(size, key, tf.placeholder(tf.int32, (3,), "workers/rows"), share, stop, [])
     tf.add_to_collection(SHARED, shared)
-    tf.add_to_collection(NORMALIZE, _normalize)
+    tf.add_to_collection(NORMALIZE, partial(normalize_part, partial(_total, shared), share, shared.rows[2]))
     return shared
 
 
@@ -101,19 +102,3 @@ def _totals(shared: Shared, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     packed = _total(shared, tf.concat(small, 0))
     parts = iter(tf.split(packed, [int(gradient.shape[0]) for gradient in small]))
     return [next(parts) if gradient.shape.rank < 2 else large.pop() for gradient in gradients]
-
-
-def _normalize(
-    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """``tf.nn.fused_batch_norm`` with the statistics of the whole batch, and gradients through them."""
-    (shared,) = tf.get_collection(SHARED)
-    floats = tf.cast(inputs, tf.float32)
-    means = tf.stack([tf.reduce_mean(values, (0, 1, 2)) for values in (floats, tf.square(floats))])
-    total = partial(_total, shared)
-    # Every worker's loss depends on these sums, so their gradient is a sum over all workers, too.
-    mean, square = tf.unstack(tf.custom_gradient(lambda value: (total(value), total))(shared.share * means))
-    variance = tf.nn.relu(square - tf.square(mean))
-    outputs = tf.nn.batch_normalization(floats, mean, variance, beta, gamma, epsilon)
-    count = tf.cast(shared.rows[2] * inputs.shape[1] * inputs.shape[2], tf.float32)
-    return tf.cast(outputs, inputs.dtype), mean, variance * (count / (count - 1))
