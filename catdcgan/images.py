@@ -6,14 +6,17 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from catdcgan.errors import InputError
 from catdcgan.files import atomic_write
 from catdcgan.screen import in_notebook
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 LONGEST_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}  # in pixels
@@ -203,6 +206,8 @@ def plot_losses(losses: Iterable[tuple[float, float]]) -> Figure:
         raise ValueError("no losses to plot")
     steps = np.arange(1, len(values) + 1)
     window = max(1, len(values) // 50)
+    from matplotlib.figure import Figure  # here, so that what plots nothing need not load it
+
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     for column, (name, colour, equilibrium) in enumerate(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 
 from catdcgan.errors import InputError
-from catdcgan.files import atomic_write
+from catdcgan.files import atomic_write, refuse_special
 
 
 def random_latents(
@@ -117,14 +118,17 @@ def read_latents(path: str | os.PathLike[str], z_dim: int | None = None) -> np.n
         Latents, float32 (n, z_dim), with n at least 1.
 
     Raises:
-        InputError: the file holds something else than finite numbers of this shape.
+        InputError: the file holds something else than finite numbers of this shape, or is no file.
         OSError: the file cannot be read.
     """
+    refuse_special(Path(path))
     wanted = f"latents (n, {'z_dim' if z_dim is None else z_dim}) as a NumPy .npy file of numbers"
     try:
         # Mapped, so that the shape is known before a damaged header can ask for more memory than there is.
         stored = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OverflowError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # NumPy raises half a dozen types for a damaged header
         raise InputError(f"{path} cannot be read ({error}): expected {wanted}") from None
     fits = stored.ndim == 2 and stored.size and stored.shape[1] == (z_dim or stored.shape[1])
     if not fits or stored.dtype.kind not in "fiu":

@@ -85,6 +85,18 @@ def check_folders(*folders: Path) -> None:
             raise InputError(f"{existing} is a folder that you may not write to: name another")
 
 
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be written to.
+
+    Raises:
+        InputError: it is a folder, a pipe or a device, or as in `check_folders`.
+    """
+    refuse_special(path)
+    check_folders(path.parent)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file")
+
+
 def check_output(out: Path, count: int, size: int, columns: int | None = None) -> None:
     """Refuse output that `write_pictures` cannot write, before `count` images of side `size` are made.
 

@@ -378,3 +378,85 @@ def test_photos_none_of_which_can_be_used_are_no_success(
         archive.writestr("a.jpg", b"")
     assert main(["prepare", str(tmp_path / "a.zip"), f"--out={tmp_path / 'out'}"]) == 1
     assert "1 photo: 0 written, 1 unreadable" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+@pytest.mark.usefixtures("_no_waiting")
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "bit", "header", "text"])
+@pytest.mark.parametrize("command", ["--latents=x.npy", "--set=1=1 --directions=x.npz"])
+def test_damaged_latents_and_knobs_are_one_error_that_names_the_file(
+    command: str,
+    kind: str,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["directions", "--unsupervised", f"--checkpoint={out}", "--out=knobs.npz"]) == 0
+    np.save("good.npy", random_latents(2, 8, 0))
+    file = command.rpartition("=")[2]
+    good = bytearray(Path("good.npy" if file == "x.npy" else "knobs.npz").read_bytes())
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        os.symlink("/dev/zero", file)
+    elif kind == "folder":
+        os.mkdir(file)
+    else:
+        start = good.index(b"NUMPY") - 1  # of the first array
+        changed = {"bit": (8, b"\x35"), "header": (10, b"-" * 60), "text": (0, b"not NumPy's")}[kind]
+        good[start + changed[0] : start + changed[0] + len(changed[1])] = changed[1]
+        Path(file).write_bytes(good)
+    capsys.readouterr()
+    assert main(["sample", f"--checkpoint={out}", *command.split(), "--out=x.png"]) == 1
+    error = capsys.readouterr().err
+    assert file in error
+    assert len(error.splitlines()) == 1
+    assert not Path("x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("array", "value"),
+    [
+        ("vectors", np.full((8, 8), np.nan, np.float32)),
+        ("vectors", np.full((8, 8), "a")),
+        ("limits", np.full((8, 2), 1j)),
+        ("names", np.array([], "U1")),
+        ("names", np.arange(8)),
+    ],
+)
+def test_knobs_that_are_no_numbers_are_refused(
+    array: str, value: np.ndarray, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "knobs.npz"
+    assert main(["directions", "--unsupervised", f"--checkpoint={out}", f"--out={file}"]) == 0
+    np.savez(file, **{**np.load(file), array: value})
+    page = [
+        "export",
+        "--to=page",
+        f"--checkpoint={out}",
+        f"--directions={file}",
+        f"--out={tmp_path / 'x.html'}",
+    ]
+    for command in (page, ["sample", f"--checkpoint={out}", "--set=1=1", f"--directions={file}"]):
+        assert main(command) == 1
+        assert f"{file} is no file of directions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["sample --save-latents=x.npy", "directions --out=x.npz", "export --to=page --out=x.html"]
+)
+def test_a_folder_in_the_place_of_a_file_is_refused_before_any_work(
+    words: str, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkdir(words.rpartition("=")[2])
+    assert main([*words.split(), f"--checkpoint={out}"]) == 1
+    assert "is a folder: name a file" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_help_needs_neither_tensorflow_nor_matplotlib() -> None:
+    text = "import sys, catdcgan.cli; sys.exit(bool({'matplotlib', 'tensorflow'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", text], timeout=120).returncode == 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catdcgan.explore.latent_options import file_name
-from catdcgan.output import check_folders, is_picture_name
+from catdcgan.output import check_file, is_picture_name, new_path
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
 from catdcgan.settings import add_model_options
@@ -37,7 +37,7 @@ def add_directions_command(add_parser: Callable[..., argparse.ArgumentParser]) -
 
 def _picture(text: str) -> Path:
     """Parse the name of a picture."""
-    if not is_picture_name(Path(text)):
+    if not is_picture_name(new_path(text)):
         raise argparse.ArgumentTypeError(f"{text} is no picture's name: end it in .png or .jpg")
     return Path(text)
 
@@ -52,7 +52,8 @@ def _directions(options: argparse.Namespace) -> None:
 
     out: Path = given.get("out", knobs.directions_file(options.checkpoint))
     picture: Path = given.get("picture", out.with_suffix(".png"))
-    check_folders(out.parent, picture.parent)
+    check_file(out)
+    check_file(picture)
     trained = {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
     if options.unsupervised:
         found = knobs.find_numbered_directions(options.checkpoint, options.z)

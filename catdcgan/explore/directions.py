@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from catdcgan.errors import InputError
 from catdcgan.explore.properties import PROPERTIES, measure_properties
-from catdcgan.files import atomic_write
+from catdcgan.files import atomic_write, refuse_special
 from catdcgan.images import image_grid
 from catdcgan.latents import random_latents, shift_latents
 from catdcgan.run.checkpoint_files import find_checkpoint
@@ -231,14 +230,21 @@ def read_directions(
         *(["--out", str(path)] if path else []),
     ]
     remedy = shlex.join(command)
+    refuse_special(file)
     if not file.exists():
         raise InputError(f"{checkpoint} has no directions yet, {file} does not exist: run {remedy}")
     try:
         with file.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as stored:
             names, vectors, limits, fit, made_for = (stored[name] for name in Directions._fields)
+        if names.dtype.kind + made_for.dtype.kind != "UU" or not names.size:
+            raise ValueError("no names")
+        if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (vectors, limits, fit)):
+            raise ValueError("not all numbers are finite")
         directions = Directions(tuple(names.tolist()), vectors, limits, fit, str(made_for))
         fits = vectors.shape[:1] == limits.shape[:1] == fit.shape == names.shape and limits.shape[1:] == (2,)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise
+    except Exception as error:  # zipfile and NumPy raise a dozen types for a damaged file
         raise InputError(f"{file} is no file of directions ({error}): run {remedy}") from None
     weights = read_weights(checkpoint)
     z_dim = len(weights["generator/dense/kernel"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from catdcgan.errors import InputError
 from catdcgan.latents import read_latents, save_latents, shift_latents
-from catdcgan.output import MOST_SAMPLED, check_folders, new_path
+from catdcgan.output import MOST_SAMPLED, check_file, new_path
 from catdcgan.screen import say
 from catdcgan.settings import parse_number
 
@@ -59,7 +59,7 @@ def given_latents(options: argparse.Namespace) -> np.ndarray | None:
     if "directions" in given and "set" not in given:
         options.refuse("--directions needs --set")
     if "save_latents" in given:
-        check_folders(options.save_latents.parent)
+        check_file(options.save_latents)
     if "latents" not in given:
         return None
     for name in ("count", "seed", "truncate"):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from catdcgan.errors import InputError
 from catdcgan.explore.latent_options import file_name
-from catdcgan.output import check_folders, new_path
+from catdcgan.output import check_file, check_folders, new_path
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
 from catdcgan.settings import Z_DISTRIBUTIONS, add_model_options
@@ -40,9 +39,10 @@ def _export(options: argparse.Namespace) -> None:
     out, to = options.out, options.to
     _check_options(options)
     existing_checkpoint(options.checkpoint)
-    check_folders(out.parent if to in SUFFIXES else out)
-    if to in SUFFIXES and out.is_dir():
-        raise InputError(f"{out} is a folder: name a file")
+    if to in SUFFIXES:
+        check_file(out)
+    else:
+        check_folders(out)
     trained = {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
     if to == "onnx":
         from catdcgan.export.onnx import export_onnx

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from catdcgan.errors import InputError
 from catdcgan.files import PARTIAL
+from catdcgan.run.checkpoint import reason
 from catdcgan.sampling import open_generator
 from catdcgan.tf1 import tf
 
@@ -61,7 +62,7 @@ def export_savedmodel(
                     builder.add_meta_graph_and_variables(sess, ["serve"], {"serving_default": signature})
                     builder.save()
             except tf.errors.OpError as error:
-                raise OSError(f"cannot write {target}: {error.message.splitlines()[0]}") from error
+                raise OSError(f"cannot write {target}: {reason(error)}") from error
             os.replace(new, target)
     return target
 

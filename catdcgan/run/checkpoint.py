@@ -227,7 +227,7 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
         try:
             saver.save(sess, str(new), write_meta_graph=False, write_state=False)
         except tf.errors.OpError as error:
-            raise OSError(f"cannot save {path}: {_reason(error)}") from error
+            raise OSError(f"cannot save {path}: {reason(error)}") from error
         for ending in ENDINGS:
             to_disk(Path(f"{new}{ending}"))
         if not Path(f"{path}{ENDINGS[-1]}").exists():
@@ -239,7 +239,7 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
     finish_replacement(path)
 
 
-def _reason(error: tf.errors.OpError) -> str:
+def reason(error: tf.errors.OpError) -> str:
     """What an operation of the graph says itself, which stands below where it was defined."""
     text = error.message.rpartition("\nNode: ")[2].splitlines()
     return str(text[1] if text[1:] else text[0])

@@ -235,8 +235,48 @@ def test_number_and_sheet_choose_cats_of_seed_0(open_page: Open, model: Path, ht
     page.click("#back")
     page.click("#back")
     assert differ(pixels(page, "#sheet canvas"), sample(model, CATS[984:])) <= LEVELS
-    page.fill("#number", "1000")
-    assert page.get_attribute("#cat", "aria-label") == "Cat number 19", "there is no cat 1000"
+
+
+def test_number_box_shows_the_cat_that_is_shown_or_nothing(open_page: Open, html: Path) -> None:
+    page = open_page(html)
+    assert page.get_attribute("#number", "title") == "0 to 999"
+    for typed, number in (("1000", "999"), ("-5", "0"), ("17.6", "17"), ("0042", "42")):
+        page.fill("#number", typed)
+        assert page.input_value("#number") == number
+        assert page.get_attribute("#cat", "aria-label") == f"Cat number {number}"
+    page.fill("#number", "")
+    page.type("#number", "-")
+    assert page.evaluate("$('number').validity.badInput") is False, "no text is left that is no number"
+    page.type("#number", "8")
+    assert page.input_value("#number") == "8"
+    page.click("#new")
+    assert page.input_value("#number") == ""
+
+
+def test_back_brings_the_cat_before(open_page: Open, html: Path) -> None:
+    page = open_page(html)
+    page.click("#new")
+    slide(page, ".knob:nth-child(1) input", 1)
+    slid = pixels(page)
+    page.click("#new")
+    new = pixels(page)
+    page.locator("#number").press_sequentially("17")
+    assert page.input_value("#number") == "17"
+    assert link_of(page) != ""
+    page.click("#sheet button >> nth=3")
+    page.go_back()
+    page.wait_for_function("$('number').value === '17'")
+    page.go_back()
+    page.wait_for_function("$('number').value === ''")
+    assert np.array_equal(pixels(page), new)
+    page.go_back()
+    page.wait_for_timeout(100)
+    assert np.array_equal(pixels(page), slid), "as the sliders left it"
+    page.go_back()
+    page.wait_for_function("$('number').value === '10'")
+    page.go_forward()
+    page.wait_for_function("$('number').value === ''")
+    assert np.array_equal(pixels(page), slid)
 
 
 def test_new_cat_is_another_each_time(open_page: Open, html: Path) -> None:
@@ -262,6 +302,9 @@ def test_knob_does_what_sample_set_does(open_page: Open, model: Path, html: Path
     page.click("#reset")
     assert differ(pixels(page)[0], sample(model, CATS[5:6])[0]) <= LEVELS
     assert page.is_disabled("#reset")
+    slide(page, ".knob:nth-child(2) input", 1.5)
+    page.dblclick(".knob:nth-child(2) input", position={"x": 20, "y": 16})
+    assert differ(pixels(page)[0], sample(model, CATS[5:6])[0]) <= LEVELS, "a double click resets a knob"
 
 
 def test_variety_truncates_the_cat_and_the_sheet_as_sample_does(
@@ -297,11 +340,14 @@ def test_walk_goes_from_one_kept_cat_to_the_other(open_page: Open, model: Path, 
 
 def test_played_walk_comes_back_and_stops_where_it_is(open_page: Open, html: Path) -> None:
     page = open_page(html)
+    slide(page, "#knobs input", 1)
     link = link_of(page)
     page.evaluate("window.places = []; window.look = setInterval(() => places.push(+$('walk').value), 20)")
     page.click("#play")
     assert page.inner_text("#play") == "Pause"
     assert page.input_value("#number") == ""
+    assert page.input_value("#knobs input") == "0", "the knobs no longer describe the picture"
+    assert page.is_disabled("#reset")
     page.wait_for_timeout(5000)  # there takes four seconds
     assert page.evaluate("location.hash") == link, "the link waits for rest"
     page.click("#play")

@@ -28,14 +28,10 @@
     (local.set $s0 (local.tee $s1 (local.tee $s2 (local.tee $s3 (local.tee $s4 (local.tee $s5 (local.tee $s6
       (local.tee $s7 (v128.load (local.get $bias))))))))))
     (loop $row
-      (local.set $x0 (local.get $x))
-      (local.set $x1 (i32.add (local.get $x0) (local.get $x_step)))
-      (local.set $x2 (i32.add (local.get $x1) (local.get $x_step)))
-      (local.set $x3 (i32.add (local.get $x2) (local.get $x_step)))
-      (local.set $x4 (i32.add (local.get $x3) (local.get $x_step)))
-      (local.set $x5 (i32.add (local.get $x4) (local.get $x_step)))
-      (local.set $x6 (i32.add (local.get $x5) (local.get $x_step)))
-      (local.set $x7 (i32.add (local.get $x6) (local.get $x_step)))
+      (local.set $x0 (local.get $x)) (local.set $x1 (i32.add (local.get $x0) (local.get $x_step)))
+      (local.set $x2 (i32.add (local.get $x1) (local.get $x_step))) (local.set $x3 (i32.add (local.get $x2) (local.get $x_step)))
+      (local.set $x4 (i32.add (local.get $x3) (local.get $x_step))) (local.set $x5 (i32.add (local.get $x4) (local.get $x_step)))
+      (local.set $x6 (i32.add (local.get $x5) (local.get $x_step))) (local.set $x7 (i32.add (local.get $x6) (local.get $x_step)))
       (local.set $end (i32.add (local.get $x) (local.get $length)))
       (loop $input
         (local.set $w4 (v128.load (local.get $w)))

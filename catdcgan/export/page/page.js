@@ -82,59 +82,66 @@ function show() {
     $("speed").textContent = `A picture takes ${Math.round(time)} ms here, in ${engine}.`;
   });
   $("reset").disabled = knobs.every(({slider}) => +slider.value === 0);
-  for (const button of $("sheet").children) button.ariaPressed = String(cat.number === +button.value);
   clearTimeout(resting); // browsers limit how often an address may change: wait until the hand rests
   resting = setTimeout(rest, 400);
 }
 
 function rest() {
-  location.replace(toLink(shown));
+  remember();
   const side = Math.ceil(Math.sqrt(model.zDim)), squares = new Uint8ClampedArray(4 * side * side);
   shown.forEach((v, i) => squares.fill(127.5 + v / 257, 4 * i, 4 * i + 3).fill(255, 4 * i + 3, 4 * i + 4));
   wish("layers", shown, ({stages, pixels}) => [{pixels: squares, side}, ...stages, {pixels}].forEach((tile, i) =>
     paint($("layers").children[i].firstChild, tile.pixels, tile.side)));
 }
 
-function load(numbers, number, bound = 1) {
+function load(numbers, bound = 1) {
   pause();
+  const number = [...Array(count).keys()].find(n => numbers.every((v, i) => v === known[n * model.zDim + i]));
   cat = {numbers, number, bound};
+  describe(number);
+  show();
+}
+const loadAsItIs = numbers => load(numbers, +$("variety").value);
+
+function describe(number) { // an unshaped cat, which may have no number
   $("number").value = number ?? "";
   $("cat").ariaLabel = number === undefined ? "A cat without a number" : `Cat number ${number}`;
-  resetKnobs();
+  for (const button of $("sheet").children) button.ariaPressed = String(number === +button.value);
+  for (const {slider} of knobs) set(slider, 0).ariaValueText = null;
+  $("reset").disabled = true;
 }
 
-function loadAsItIs(numbers) {
-  const number = [...Array(count).keys()].find(n => numbers.every((v, i) => v === known[n * model.zDim + i]));
-  load(numbers, number, +$("variety").value);
+// A chosen cat gets an entry in the browser's history. What sliders and walks make of it replaces that entry.
+const remember = (how = "replaceState") => history[how](null, "", toLink(shown));
+function choose(numbers, bound) {
+  remember();
+  load(numbers, bound);
+  remember("pushState");
 }
 
 // Sliders: page.css colours their tracks.
 function set(slider, value) {
-  const percent = v => `${100 * (v - slider.min) / (slider.max - slider.min)}%`;
+  const place = v => `calc(7px + (100% - 14px) * ${(v - slider.min) / (slider.max - slider.min)})`; // the handle has 14px
   slider.value = value;
-  slider.style.setProperty("--zero", percent(slider.dataset.zero ?? slider.min));
-  slider.style.setProperty("--at", percent(slider.value));
+  slider.style.setProperty("--zero", slider.min < 0 ? place(0) : "0%");
+  slider.style.setProperty("--at", place(slider.value));
   return slider;
 }
 
 const knobs = model.knobs.map(({label, less, more, low, high, vector}) => {
-  const slider = make("input", {type: "range", min: low, max: high, step: .05, ariaLabel: label});
-  slider.dataset.zero = 0;
-  slider.addEventListener("input", ({target: {value}}) => {
+  const slider = make("input", {type: "range", min: low, max: high, step: .05, ariaLabel: label, title: "Double-click to reset"});
+  const turn = value => {
     halt();
     set(slider, value).ariaValueText = `${Math.abs(value)} towards ${value < 0 ? less : more}`;
     show();
-  });
+  };
+  Object.assign(slider, {oninput: () => turn(slider.value), ondblclick: () => turn(0)});
   const texts = [make("span", {}, less), make("b", {}, label), make("span", {}, more)];
   $("knobs").append(make("div", {className: "knob"}, ...texts, slider));
   return {slider, vector};
 });
 
-function resetKnobs() {
-  for (const {slider} of knobs) set(slider, 0).ariaValueText = null;
-  show();
-}
-on("reset", "click", resetKnobs);
+on("reset", "click", () => load(cat.numbers, cat.bound));
 on("variety", "change", () => showSheet(first));
 on("variety", "input", () => { halt(); set($("variety"), $("variety").value); show(); });
 
@@ -152,7 +159,7 @@ function play() {
   for (let step = STEPS / 2; step >= 1; step /= 2) for (let i = step; i < STEPS; i += 2 * step)
     wish(`walk ${i}`, between(i / STEPS), ({pixels}) => frames.set(i, paint(make("canvas"), pixels)));
   $("play").textContent = "Pause";
-  $("number").value = "";
+  describe();
   const start = performance.now() - Math.acos(1 - 2 * $("walk").value) / Math.PI * 1000 * SECONDS;
   playing = requestAnimationFrame(function frame(now) {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches; // then a still picture a second
@@ -184,7 +191,7 @@ const halt = () => { if (playing) goToWalk(); }; // where the walk is
 on("play", "click", () => playing ? halt() : play());
 on("walk", "input", () => { set($("walk"), $("walk").value); goToWalk(); });
 for (const [end, place] of [["a", 0], ["b", 1]]) {
-  on(`show-${end}`, "click", () => { set($("walk"), place); loadAsItIs(kept[end]); });
+  on(`show-${end}`, "click", () => { set($("walk"), place); choose(kept[end], +$("variety").value); });
   on(`keep-${end}`, "click", () => { halt(); keep(end, shown); });
 }
 
@@ -193,17 +200,15 @@ let first = 0; // its first number
 function showSheet(number) {
   first = (number + count) % count;
   [...$("sheet").children].forEach((button, i) => {
-    button.value = (first + i) % count;
-    button.title = `Cat number ${button.value}`;
-    button.ariaPressed = String(cat.number === +button.value);
-    const numbers = numbered(+button.value).map(v => Math.round(v * $("variety").value));
-    wish(`sheet ${i}`, numbers, ({pixels}) => paint(button.firstChild, pixels));
+    const number = (first + i) % count, numbers = numbered(number);
+    Object.assign(button, {value: number, title: `Cat number ${number}`, onclick: () => choose(numbers)});
+    button.ariaPressed = String(cat.number === number);
+    const varied = numbers.map(v => Math.round(v * $("variety").value));
+    wish(`sheet ${i}`, varied, ({pixels}) => paint(button.firstChild, pixels));
   });
 }
 
-const pick = number => load(numbered(number), number);
-const picked = ({currentTarget}) => pick(+currentTarget.value);
-for (let i = 0; i < 16; i++) $("sheet").append(make("button", {className: "picture", onclick: picked}, make("canvas")));
+for (let i = 0; i < 16; i++) $("sheet").append(make("button", {className: "picture"}, make("canvas")));
 on("back", "click", () => showSheet(first - 16));
 on("next", "click", () => showSheet(first + 16));
 
@@ -220,20 +225,22 @@ function save(scale) {
 }
 on("save", "click", () => save(1));
 on("save4", "click", () => save(4));
-on("new", "click", () => load(rounded(Array.from({length: model.zDim}, random))));
+on("new", "click", () => choose(rounded(Array.from({length: model.zDim}, random))));
 on("copy", "click", () => { // not every browser, nor every frame, lets a page write there
-  halt();
-  rest();
+  halt(); remember();
   const copied = navigator.clipboard?.writeText(location.href) ?? Promise.reject();
   copied.then(() => say("The link to this cat is copied."), () => say(`Copy this link: ${location.href}`));
 });
-on("number", "input", ({target: {valueAsNumber: n}}) => { if (n >= 0 && n < count) pick(Math.floor(n)); });
+on("number", "focus", () => remember("pushState")); // all its digits are one entry in the history
+on("number", "input", ({target}) => {
+  const number = Math.max(0, Math.min(count - 1, Math.floor(target.valueAsNumber)));
+  if (isNaN(number)) target.value = ""; else load(numbered(number));
+});
 
 // The start: the cat of the link, or one that looks good
 function openLink() {
-  if (shown && location.hash === toLink(shown)) return; // the page's own doing
   const numbers = fromLink(location.hash);
-  if (numbers) loadAsItIs(numbers); else pick(10);
+  if (numbers) loadAsItIs(numbers); else load(numbered(10));
   if (location.hash && !numbers) say("That link leads to no cat of this page.");
 }
 
