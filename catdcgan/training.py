@@ -354,11 +354,7 @@ class Training:
         if self.schedule.saves_after_epoch(self.at.epoch):
             self.save()
         if self.show_every_epochs and self.at.epoch % self.show_every_epochs == 0:
-            show_image(
-                image_grid(
-                    generate_samples(self.sess, self.net.input_z, self.settings), self.settings.image_mode
-                )
-            )
+            show_image(image_grid(self.generate(), self.settings.image_mode))
 
     @by_worker_0
     def save(self) -> None:
@@ -382,10 +378,7 @@ class Training:
     def write_grid(self) -> np.ndarray:
         """Generate and write a grid from the run's latents; return its images, uint8 (25, s, s, c)."""
         self.folder.refuse_if_moved(self.records)
-        file, images = (
-            self.folder.grid(self.at.step),
-            generate_samples(self.sess, self.net.input_z, self.settings),
-        )
+        file, images = self.folder.grid(self.at.step), self.generate()
         save_image(image_grid(images, self.settings.image_mode), file)
         self.samples.append(file)
         if self.events:
@@ -397,3 +390,7 @@ class Training:
         """Write the last step's grid if it is missing; after saving, so that each grid's step was saved."""
         if self.settings.sample_every_steps and self.samples[-1] != self.folder.grid(self.at.step):
             self.write_grid()
+
+    def generate(self) -> np.ndarray:
+        """Generate images, uint8 (25, s, s, c), from the run's latents: the same ones from step 0 on."""
+        return generate_samples(self.sess, self.net.input_z, self.settings)
