@@ -10,9 +10,7 @@ as it is where the new one looks the same: another CPU rounds a few pixels to th
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
-import sys
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from catdcgan.cli import main as catdcgan
+from catdcgan.evaluate.figures import table
 from catdcgan.explore.directions import read_directions
 from catdcgan.explore.properties import PROPERTIES
 from catdcgan.files import atomic_write
@@ -33,18 +32,6 @@ COMMANDS = {
     "images/cats.png": "sample --count 36",
     "images/walk.webp": "sample --walk 3 10 9 17",
 }
-FIGURES = (  # a row of the card: its name, and how the numbers that quality.py prints are written in it
-    ("faces found", "{} ± {}"),
-    ("variety, in gray levels", "{}"),
-    ("two most alike of 64 (photos: median of sets)", "{}"),
-    ("pattern of 2, 4, 8 pixels, times the power around", "{}, {}, {}"),
-    ("mean red, green, blue", "{}, {}, {}"),
-    ("deviation of red, green, blue", "{}, {}, {}"),
-    ("distance to the nearest photo", "{}"),
-    ("copies of photos; lowest ratio (a copy is below 0.5)", "{}; {}"),
-    ("swd (details) at 128, 64, 32, 16 pixels", "{}, {}, {}, {}"),
-)
-
 
 def looks_same(new: Path, old: Path) -> bool:
     """Whether two pictures or animations show the same, or two files of directions hold the same."""
@@ -90,23 +77,6 @@ def write_card(part: str, table: list[list[str]]) -> None:
     print(f"{CARD.relative_to(ROOT)}: {part}")
 
 
-def figures(printed: str) -> list[list[str]]:
-    """The card's table from what quality.py printed: a row for each figure, columns for model and photos."""
-    columns = []
-    for name in (MODEL, "photos"):
-        (row,) = (line.removeprefix(name) for line in printed.splitlines() if line.startswith(f"{name} "))
-        numbers = re.findall(r"[\d.]+", re.sub(r"\(\d+, \d+\)", "", row))  # without the closest pair's
-        column = []
-        for _, form in FIGURES:
-            count = form.count("{}")
-            column.append(form.format(*numbers[:count]))
-            numbers = numbers[count:]
-        assert not numbers, f"quality.py prints more than expected: {row}"
-        columns.append(column)
-    names = [name for name, _ in FIGURES]
-    return [["", "this model", "photos"], *(list(row) for row in zip(names, *columns, strict=True))]
-
-
 def knobs() -> list[list[str]]:
     """The card's table of directions."""
     found = read_directions(ROOT / MODEL)
@@ -145,11 +115,13 @@ def main() -> None:
     if options.faces:
         sheets = ROOT / "runs" / "box"  # one holds photos, so both stay outside the repository
         sheet, near = sheets / "sheet.png", sheets / "near.png"
-        program = [sys.executable, "benchmarks/quality.py", MODEL, "--data", options.faces.absolute()]
-        program += ["--sheet", sheet, "--neighbours", near]
-        done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", check=True)
-        print(done.stdout)
-        write_card("figures", figures(done.stdout))
+        figures, faces = sheets / "figures.json", str(options.faces.absolute())
+        command = ["evaluate", *checkpoint, "--data", faces, "--json", str(figures)]
+        if catdcgan([*command, "--sheet", str(sheet), "--neighbours", str(near)]):
+            raise SystemExit(1)
+        measured = json.loads(figures.read_text("utf-8"))
+        model, photos = measured["figures"].values()
+        write_card("figures", table({"this model": model, "photos": photos}, measured["size"]))
         print(f"Look at {sheet} and {near}")
 
 

@@ -6,7 +6,7 @@ import argparse
 import mimetypes
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,30 @@ def folder_name(text: str) -> Path:
     if is_picture_name(path) and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} has a picture's suffix: give a folder")
     return picture_or_folder(text)
+
+
+def file_name(suffix: str) -> Callable[[str], Path]:
+    """Make the check for names of files to write or read that must end in `suffix`."""
+
+    def named(text: str) -> Path:
+        path = new_path(text)
+        if path.suffix.lower() != suffix:
+            raise argparse.ArgumentTypeError(f"{text} does not end in {suffix}")
+        return path
+
+    return named
+
+
+def picture_name(text: str) -> Path:
+    """Parse the name of a picture.
+
+    Raises:
+        argparse.ArgumentTypeError: as in `new_path`, or the name has no picture's suffix.
+    """
+    path = new_path(text)
+    if not is_picture_name(path):
+        raise argparse.ArgumentTypeError(f"{text} is no picture's name: end it in .png or .jpg")
+    return path
 
 
 def is_picture_name(path: Path) -> bool:

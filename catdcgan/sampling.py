@@ -28,7 +28,8 @@ def sample(
 ) -> np.ndarray:
     """Generate images from latents with the generator in a checkpoint.
 
-    Width, image size and channels are read from the checkpoint.
+    Width, image size and channels are read from the checkpoint. If it also has moving averages of the
+    generator, as a run's ``model.ckpt-STEP`` may, these are used, as in its ``model.ckpt``.
 
     Args:
         checkpoint: such as ``models/model.ckpt``; any path that `read_architecture` accepts.
@@ -99,7 +100,7 @@ def open_generator(
         images = sampling_output(input_z, channels, alpha)
         variables = tf.global_variables("generator")
     with closing(tf.Session(graph=graph)) as sess:
-        restore(sess, checkpoint, variables)
+        restore(sess, checkpoint, variables, averages=True)
         yield sess, input_z, images
 
 

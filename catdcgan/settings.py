@@ -243,14 +243,16 @@ def add_settings(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -
         )
 
 
-def add_model_options(parser: argparse.ArgumentParser, latents: bool = True) -> None:
+def add_model_options(parser: argparse.ArgumentParser, latents: bool = True, many: bool = False) -> None:
     """Add to a parser the options that name a trained model and say how it was trained.
 
-    `latents` says whether the distribution of the latents is among them.
+    `latents` says whether the distribution of the latents is among them, and `many` whether there may be
+    several models: then ``checkpoint`` is a list.
     """
-    add = parser.add_argument
+    add, included = parser.add_argument, "models/model.ckpt"
     text = "a checkpoint, or the folder of a run"
-    add("--checkpoint", type=some_path, default="models/model.ckpt", metavar="PATH", help=text)
+    named: dict[str, Any] = {"nargs": "+", "default": [included]} if many else {"default": included}
+    add("--checkpoint", type=some_path, metavar="PATH", help=text, **named)
     text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
     add("--half-range", action="store_true", help=text)
     add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")

@@ -1,4 +1,4 @@
-"""`make box` must read quality.py's figures rightly, and leave pictures alone that show the same."""
+"""`make box` must leave pictures alone that show the same, and put its tables into the card."""
 
 from __future__ import annotations
 
@@ -24,26 +24,6 @@ def benchmarks() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def box(benchmarks: None) -> ModuleType:
     return importlib.import_module("box")
-
-
-def test_figures_of_quality_stand_in_the_card_under_their_names(
-    box: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quality = importlib.import_module("quality")
-    monkeypatch.setattr(quality, "faces_found", lambda images: np.arange(len(images)) % 4 > 0)
-    images = draw_cats(64, size=32)
-    near = quality.find_neighbours(images, draw_cats(64, size=32, seed=1), 50)
-    row = quality.measure(images, "0.56 (47, 54)") + quality.compare(near, [23, 38, 14, 23])
-    head, *rows = box.figures(f"head\nphotos            {row}\n{box.MODEL} {row}\n")
-    assert head == ["", "this model", "photos"]
-    assert all(model == photos for _, model, photos in rows)
-    card = {name: model for name, model, _ in rows}
-    assert card["faces found"] == f"0.750 ± {np.sqrt(0.75 * 0.25 / 64):.3f}"
-    assert card["variety, in gray levels"] == f"{quality.variety(images):.1f}"
-    assert card["two most alike of 64 (photos: median of sets)"] == "0.56"
-    assert card["mean red, green, blue"] == ", ".join(f"{level:.0f}" for level in images.mean((0, 1, 2)))
-    assert card["distance to the nearest photo"] == f"{np.median(near.distance[:, 0]):.2f}"
-    assert card["swd (details) at 128, 64, 32, 16 pixels"] == "23, 38, 14, 23"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])

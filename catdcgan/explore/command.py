@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from catdcgan.explore.latent_options import file_name
-from catdcgan.output import check_file, is_picture_name, new_path
+from catdcgan.output import check_file, file_name, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
 from catdcgan.settings import add_model_options
@@ -28,18 +27,11 @@ def add_directions_command(add_parser: Callable[..., argparse.ArgumentParser]) -
     text = "the knobs' file (default: directions.npz beside the checkpoint, where sample --set looks)"
     add("--out", type=file_name(".npz"), default=unset, metavar="FILE", help=text)
     text = "a picture of what they do to the first two cats (default: --out with .png)"
-    add("--picture", type=_picture, default=unset, metavar="FILE", help=text)
+    add("--picture", type=picture_name, default=unset, metavar="FILE", help=text)
     text = "numbered directions, for pictures of anything; what they change is for you to see"
     add("--unsupervised", action="store_true", help=text)
     add_model_options(command)
     command.set_defaults(run=_directions)
-
-
-def _picture(text: str) -> Path:
-    """Parse the name of a picture."""
-    if not is_picture_name(new_path(text)):
-        raise argparse.ArgumentTypeError(f"{text} is no picture's name: end it in .png or .jpg")
-    return Path(text)
 
 
 def _directions(options: argparse.Namespace) -> None:

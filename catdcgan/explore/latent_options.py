@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from catdcgan.errors import InputError
 from catdcgan.latents import read_latents, save_latents, shift_latents
-from catdcgan.output import MOST_SAMPLED, check_file, new_path
+from catdcgan.output import MOST_SAMPLED, check_file, file_name
 from catdcgan.screen import say
 from catdcgan.settings import parse_number
 
@@ -34,18 +32,6 @@ def _amount(text: str) -> tuple[str, float]:
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER, such as coat=1.5")
     return name, parse_number(float, number)
-
-
-def file_name(suffix: str) -> Callable[[str], Path]:
-    """Make the check for names of files that must end in `suffix`."""
-
-    def named(text: str) -> Path:
-        path = new_path(text)
-        if path.suffix.lower() != suffix:
-            raise argparse.ArgumentTypeError(f"{text} does not end in {suffix}")
-        return path
-
-    return named
 
 
 def given_latents(options: argparse.Namespace) -> np.ndarray | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from catdcgan.explore.latent_options import file_name
-from catdcgan.output import check_file, check_folders, new_path
+from catdcgan.output import check_file, check_folders, file_name, new_path
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
 from catdcgan.settings import Z_DISTRIBUTIONS, add_model_options

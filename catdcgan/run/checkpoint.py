@@ -39,6 +39,9 @@ from catdcgan.settings import IMAGE_MODES, is_image_size
 from catdcgan.tf1 import tf
 
 
+AVERAGE = "/ExponentialMovingAverage"  # ends the name of a variable's average, as TensorFlow calls it
+
+
 class Architecture(NamedTuple):
     """A generator's settings, as found from the shapes of its variables."""
 
@@ -99,6 +102,7 @@ def restore(
     path: str | os.PathLike[str],
     variables: Sequence[tf.Variable],
     substitutes: Mapping[str, str | None] | None = None,
+    averages: bool = False,
 ) -> None:
     """Set variables of the session's graph to the values in a checkpoint, without adding operations.
 
@@ -109,13 +113,14 @@ def restore(
         substitutes: for each name that a checkpoint may lack, the name to read instead, or None to leave the
             variable unchanged. This lets the checkpoint of the article's author be restored, which has none
             of our counters and averages.
+        averages: take the moving average of a variable in place of its value, where the checkpoint has one.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, lacks a variable, or holds it in another shape
             or type, or with values that are not finite. No variable is changed then.
     """
     with _reader(path) as reader:
-        sources = _sources(path, reader, variables, substitutes or {})
+        sources = _sources(path, reader, variables, substitutes or {}, averages)
         values = []
         for variable, name in sources:
             try:
@@ -168,6 +173,7 @@ def _sources(
     reader: Any,
     variables: Sequence[tf.Variable],
     substitutes: Mapping[str, str | None],
+    averages: bool,
 ) -> list[tuple[tf.Variable, str]]:
     """Pair each variable with the name to read it from; raises like `restore` if one does not fit."""
     shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
@@ -175,6 +181,8 @@ def _sources(
     for variable in variables:
         name = variable.op.name
         source = name if name in shapes else substitutes.get(name, name)
+        if averages and f"{name}{AVERAGE}" in shapes:
+            source = f"{name}{AVERAGE}"
         if source is not None:
             sources.append((variable, source))
     missing = [name for _, name in sources if name not in shapes]
