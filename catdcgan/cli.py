@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from tqdm import tqdm
 
 from catdcgan import __version__
@@ -37,7 +38,7 @@ from catdcgan.output import (
     picture_or_folder,
     write_pictures,
 )
-from catdcgan.run.checkpoint_files import NAME, find_start
+from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_start
 from catdcgan.run.folder import RunFolder, folder_of, newest_run, next_run
 from catdcgan.run.record import changed_options, read_record
 from catdcgan.run.summary import summarize
@@ -52,6 +53,7 @@ from catdcgan.settings import (
     Settings,
     add_settings,
     from_record,
+    option_names,
     recipe_options,
     settings_from,
     some_path,
@@ -121,6 +123,14 @@ def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
         InputError: the run's pictures are no longer where they were.
     """
     recipe: str | None = vars(options).get("recipe")
+    if options.start_from and options.resume:
+        options.refuse("--start-from is for a new run: a resumed one has its own weights")
+    if options.start_from:
+        existing_checkpoint(options.start_from)
+
+        from catdcgan.run.start_from import settings_of
+
+        return RECIPES[recipe or "article"] | settings_of(options.start_from)
     if not options.resume:
         return RECIPES[recipe or "article"]
     out: Path = vars(options).get("out") or newest_run()
@@ -232,6 +242,11 @@ def _train(options: argparse.Namespace) -> None:
     check_batch_size(settings.batch_size, options.devices)
     if out and workers.leads:
         _check_run(folder_of(out), settings, options.resume)
+    if settings.start_from and not options.resume:
+        from catdcgan.run.start_from import refuse_contradiction
+
+        refuse_contradiction(settings, settings.start_from, option_names())
+        settings = replace(settings, start_from=os.path.abspath(settings.start_from))
     if settings.data_source is None:
         raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
     if options.devices > 1:
@@ -242,6 +257,7 @@ def _train(options: argparse.Namespace) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options.quiet = options.quiet or not workers.leads
     dataset = _read_data(settings, options)
+    held_out = _read_held_out(settings, dataset, options.quiet)
     count = len(dataset.images)
     if settings.data_source != DRAWN:
         if count < FEW and not options.resume:
@@ -251,6 +267,8 @@ def _train(options: argparse.Namespace) -> None:
                 stacklevel=2,
             )
         settings = replace(settings, data_source=os.path.abspath(settings.data_source))
+    if settings.held_out and not settings.held_out_part:
+        settings = replace(settings, held_out=os.path.abspath(settings.held_out))
     if workers.leads:
         out = out or next_run()
     if not options.quiet:
@@ -261,7 +279,7 @@ def _train(options: argparse.Namespace) -> None:
 
     folder = folder_of(out or Path())  # only worker 0 writes
     get_batches = partial(dataset.get_batches, scale=False)  # the graph scales them
-    data = TrainingData(get_batches, dataset.shape, dataset.fingerprint())
+    data = TrainingData(get_batches, dataset.shape, dataset.fingerprint(), held_out)
     try:
         run_training(
             settings, data, folder, options.resume, event_files=True, quiet=options.quiet, workers=workers
@@ -299,6 +317,15 @@ def _read_data(settings: Settings, options: argparse.Namespace) -> Dataset:
     if settings.data_source == DRAWN:
         return Dataset.from_array(draw_cats(options.drawn_count, size, seed, mode, not options.quiet), seed)
     return Dataset(str(settings.data_source), size, mode, seed, quiet=options.quiet)
+
+
+def _read_held_out(settings: Settings, dataset: Dataset, quiet: bool) -> np.ndarray | None:
+    """The images that the discriminator shall not train on; a part of the dataset's are taken out of it."""
+    if not settings.held_out:
+        return None
+    if settings.held_out_part:
+        return dataset.put_aside(settings.held_out_part)
+    return Dataset(settings.held_out, settings.image_size, settings.image_mode, quiet=quiet).images
 
 
 def _draw(options: argparse.Namespace) -> None:

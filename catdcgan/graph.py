@@ -17,7 +17,7 @@ from catdcgan.model import (
     model_inputs,
 )
 from catdcgan.parallel.sums import network_step, shared_rows
-from catdcgan.sampling import sampling_output
+from catdcgan.sampling import batch_statistics, sampling_output
 from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.device import check_bfloat16, takes_bfloat16
@@ -38,6 +38,7 @@ class TrainingGraph(NamedTuple):
     metrics: dict[str, tf.Tensor]  # d_loss and g_loss; d_real and d_fake, the discriminator's mean outputs
     counters: list[tf.Variable]  # int64 scalars, named as in `COUNTERS`
     sampling_variables: dict[str, tf.Variable]  # the generator's, or their averages, by the article's names
+    statistics: dict[str, tuple[tf.Tensor, tf.Tensor]]  # of `batch_statistics`; empty unless set
     all_finite: tf.Tensor  # whether every variable is finite
 
 
@@ -95,6 +96,7 @@ def training_graph(settings: Settings) -> TrainingGraph:
         tf.get_variable_scope(), custom_getter=lambda getter, name, **_: sampling_variables[name]
     ):
         sampling_output(input_z, image_shape[-1], alpha)
+        statistics = batch_statistics(input_z, image_shape[-1], alpha) if settings.statistics_latents else {}
 
     floats = [variable for variable in tf.global_variables() if variable.dtype.is_floating]
     return TrainingGraph(
@@ -107,6 +109,7 @@ def training_graph(settings: Settings) -> TrainingGraph:
         metrics={"d_loss": d_loss, "g_loss": g_loss, "d_real": d_real, "d_fake": d_fake},
         counters=counters,
         sampling_variables=sampling_variables,
+        statistics=statistics,
         all_finite=tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in floats]),
     )
 

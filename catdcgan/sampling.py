@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,13 +15,15 @@ from catdcgan.errors import CheckpointError
 from catdcgan.images import image_grid, save_image, show_image, to_pixels
 from catdcgan.latents import random_latents
 from catdcgan.model import generator
-from catdcgan.run.checkpoint import architecture, read_architecture, restore
+from catdcgan.run.checkpoint import architecture, read_architecture, restore, set_variables
 from catdcgan.run.folder import SAMPLE_COUNT
 from catdcgan.screen import screen
 from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import tf
+from catdcgan.tf1.layers import NORMALIZE
 
 BATCH_SIZE = 64  # images generated at a time
+STATISTICS_STREAM = 2  # separates random numbers from those of the steps (1) and the data
 
 
 def sample(
@@ -133,6 +136,60 @@ def sampling_output(input_z: tf.Tensor, out_channel_dim: int, alpha: float = 0.2
         images = generator(input_z, out_channel_dim, False, alpha, base_filters, image_size)
         tf.add_to_collection(collection, images)
     return tf.get_collection(collection)[0]
+
+
+def batch_statistics(
+    input_z: tf.Tensor, out_channel_dim: int, alpha: float = 0.2
+) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    """Build the generator once more, to measure what batch norm needs to know of a batch of its pictures.
+
+    A custom getter must provide its variables.
+
+    Returns:
+        Mean and variance, each (channels,), by the scope of the batch norm.
+    """
+    measured: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+
+    def normalize(
+        inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        outputs, mean, variance = tf.nn.fused_batch_norm(inputs, gamma, beta, epsilon=epsilon)
+        measured[tf.get_variable_scope().name] = mean, variance
+        return outputs, mean, variance
+
+    tf.get_default_graph().clear_collection(NORMALIZE)  # of several workers one alone measures
+    tf.add_to_collection(NORMALIZE, normalize)
+    shapes = {variable.op.name: variable.shape.as_list() for variable in tf.global_variables("generator")}
+    _, base_filters, image_size, _ = architecture(shapes)
+    generator(input_z, out_channel_dim, True, alpha, base_filters, image_size)
+    return measured
+
+
+def refresh_statistics(sess: tf.Session, net: Any, settings: Settings) -> None:
+    """Set batch norm's statistics for sampling to those of pictures of the generator as it is now, if set.
+
+    Moving averages lag behind the weights that they are for: in the first thousand steps so far that the
+    pictures are gray (docs/long-runs.md). Yazici et al. 2018 (arXiv:1806.04498) average the generator; they
+    do not say what becomes of batch norm.
+
+    Args:
+        sess: the session.
+        net: the `TrainingGraph` in it.
+        settings: of the run; `statistics_latents` is the number of pictures, 0 to leave the averages.
+    """
+    if not settings.statistics_latents:
+        return
+    random = np.random.default_rng((settings.seed, STATISTICS_STREAM, 0))
+    z = random_latents(settings.statistics_latents, settings.z_dim, random, settings.z_distribution)
+    parts = (z[start : start + BATCH_SIZE] for start in range(0, len(z), BATCH_SIZE))
+    batches = [sess.run(net.statistics, {net.input_z: part}) for part in parts]
+    values = []
+    for scope in net.statistics:
+        means, variances = (np.array(part) for part in zip(*(batch[scope] for batch in batches), strict=True))
+        values.append((net.sampling_variables[f"{scope}/moving_mean"], means.mean(0)))
+        variance = variances.mean(0) + means.var(0)
+        values.append((net.sampling_variables[f"{scope}/moving_variance"], variance))
+    set_variables(sess, values)
 
 
 def generate(

@@ -24,6 +24,7 @@ MOST = 1_000_000_000  # unless another limit is given
 LARGEST_SIZE = 2048  # pixels
 LARGEST_WIDTH = 512
 LONGEST_LATENT = 10_000
+MOST_STATISTICS = 65_536  # pictures
 LARGEST_SEED = 2**63 - 1  # an int64, as TensorFlow's stateless random numbers take
 
 
@@ -70,6 +71,17 @@ def some_path(text: str) -> str:
     """Check that a path is not empty, as an unset shell variable is: it would mean the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
+def part_or_path(text: str) -> str:
+    """Check a part, above 0 and below 1, or a path."""
+    try:
+        part = float(text)
+    except ValueError:
+        return some_path(text)
+    if not 0 < part < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be above 0 and below 1, or a folder")
     return text
 
 
@@ -158,6 +170,25 @@ class Settings:
         f'folder of pictures, or "{DRAWN}" for painted cats; with --resume, by default those of the run',
         "FOLDER",
     )
+    held_out: str | None = setting(
+        None,
+        "--held-out",
+        part_or_path,
+        "show the discriminator pictures that it does not train on, to see whether it learns its own by "
+        "heart: a part of them, such as 0.05, or another folder (default: none)",
+        "PART_OR_FOLDER",
+    )
+    start_from: str | None = setting(
+        None,
+        "--start-from",
+        some_path,
+        "begin with the weights of this checkpoint, for a start on pictures that are like its own "
+        "(default: random weights)",
+        "PATH",
+    )
+    generator_waits: int = setting(
+        0, "--generator-waits", whole(0), "steps at the start in which the discriminator learns alone"
+    )
     epoch_count: int | None = setting(215, "--epochs", whole(1), "passes over the pictures, in total")
     step_count: int | None = setting(None, "--steps", whole(1), "stop after N steps in total")
     batch_size: int = setting(64, "--batch-size", whole(1), "pictures in a step", fixed=True)
@@ -190,6 +221,13 @@ class Settings:
         fraction,
         "sample with an exponential moving average of the generator, such as 0.999; 0 for none",
     )
+    statistics_latents: int = setting(
+        0,
+        "--statistics-latents",
+        whole(0, MOST_STATISTICS),
+        "before each grid and checkpoint, take batch norm's statistics from N pictures of the generator, "
+        "since moving averages lag and make early pictures gray; 0 for moving averages",
+    )
     decay_part: float = setting(
         0.0,
         "--decay-part",
@@ -213,6 +251,14 @@ class Settings:
     image_size: int = setting(128, "--size", image_side, "side of the pictures in pixels", fixed=True)
     image_mode: str = setting("RGB", "--mode", tuple(IMAGE_MODES), "colour or grayscale", fixed=True)
 
+    @property
+    def held_out_part(self) -> float | None:
+        """The part of the pictures that is held out, if no folder is."""
+        try:
+            return float(self.held_out or "")
+        except ValueError:
+            return None
+
 
 NO_LIMIT = "no limit"  # in run.json, for the number of epochs
 
@@ -229,6 +275,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "decay_part": 0.3,
         "flip": True,
         "average_decay": 0.999,
+        "statistics_latents": 256,
         "mixed_precision": "auto",
     },
 }
@@ -260,9 +307,14 @@ def add_model_options(parser: argparse.ArgumentParser, latents: bool = True, man
         add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
 
 
+def option_names() -> dict[str, str]:
+    """The name of each setting on the command line."""
+    return {item.name: item.metadata["option"] for item in fields(Settings)}
+
+
 def recipe_options(name: str) -> str:
     """The options that a recipe stands for, as typed on the command line."""
-    options = {item.name: item.metadata["option"] for item in fields(Settings)}
+    options = option_names()
     words = {"True": "", "None": f" ({NO_LIMIT})"}
     return " ".join(options[key] + words.get(f"{value}", f" {value}") for key, value in RECIPES[name].items())
 

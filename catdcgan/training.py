@@ -27,6 +27,7 @@ from catdcgan.run.alone import Alone
 from catdcgan.run.checkpoint_files import NAME, latest, remove_old
 from catdcgan.run.events import event_writer, write_picture, write_scalars
 from catdcgan.run.folder import RunFolder
+from catdcgan.run.held_out import judge
 from catdcgan.run.history import checked_figures, read_losses, tagged
 from catdcgan.run.progress import Progress, Speed
 from catdcgan.run.schedule import Position, Schedule
@@ -34,7 +35,7 @@ from catdcgan.run.start import TrainingData, checked_settings, common_facts, sta
 from catdcgan.run.step_input import step_input
 from catdcgan.run.watch import Watch
 from catdcgan.run.workers import ALONE, Workers, by_worker_0
-from catdcgan.sampling import generate_samples
+from catdcgan.sampling import generate_samples, refresh_statistics
 from catdcgan.screen import best_effort_output, say
 from catdcgan.settings import Settings, settings_from
 from catdcgan.tf1 import tf
@@ -84,6 +85,10 @@ def train(
     data_source: str | None = None,
     workers: Sequence[str] = (),
     worker: int = 0,
+    statistics_latents: int = 0,
+    held_out_images: np.ndarray | None = None,
+    start_from: str | None = None,
+    generator_waits: int = 0,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
 
@@ -92,32 +97,25 @@ def train(
     `log_dir` ``history.jsonl`` (losses) and ``run.json`` (settings, data, versions, starts).
 
     The same seed gives the same bits on the same CPU with the same number of cores, however often the run is
-    stopped and resumed. Ctrl-C, SIGTERM and SIGHUP (a dropped connection) finish the step and save before
-    they take effect; signals that the program was started to ignore, as under ``nohup``, stay ignored. After
-    anything worse, such as ``kill -9`` or a power cut, resuming continues from the last checkpoint; if that
-    is damaged, from the one before, with a warning.
+    stopped and resumed. Ctrl-C, SIGTERM and SIGHUP finish the step and save before they take effect, unless
+    the program was started to ignore them. After anything worse, such as ``kill -9``, resuming continues from
+    the last checkpoint that is not damaged.
 
     Args:
-        epoch_count: passes over the data in total, including those before a resume; None for no limit, which
-            needs a `step_count`.
+        epoch_count: passes over the data in total; None for no limit, which needs a `step_count`.
         batch_size: images in a step.
         z_dim: length of a latent.
-        learning_rate_D: the discriminator's learning rate.
-        learning_rate_G: the generator's learning rate.
-        beta1: Adam's decay rate of the first moment.
+        learning_rate_D, learning_rate_G, beta1: of Adam; beta1 is the decay rate of its first moment.
         get_batches: ``get_batches(batch_size)`` returns the batches (n, s, s, c) of one epoch, float32 in
             [-1, 1] or uint8 from 0 to 255. If it also takes an ``epoch``, as `Dataset.get_batches` does, it
-            gets the epoch's number (from 0), so that a resumed run sees the same batches as one never
-            stopped. A thread prefetches each batch while the step before it runs.
-        data_shape: (images, s, s, c).
-        data_image_mode: "RGB" or "L".
+            gets the epoch's number (from 0), so that a resumed run sees the same batches as one never stopped.
+        data_shape, data_image_mode: (images, s, s, c); "RGB" or "L".
         alpha: slope of the leaky ReLU below zero.
         smooth: how far the label of real images stays below 1.
         base_filters: width of both networks.
         seed: of initial values, latents and flips.
         resume: continue the run in `model_dir` where it was saved; False starts a new run.
-        model_dir: folder of checkpoints.
-        image_dir: folder of sample grids.
+        model_dir, image_dir: folders of checkpoints and of sample grids.
         step_count: stop after this many steps in total, unless the epochs end first.
         save_every_epochs: epochs between checkpoints; 0 for checkpoints at the start and the end only.
         sample_every_steps: steps between sample grids; 0 for none. The last step gets one too.
@@ -131,8 +129,7 @@ def train(
         z_distribution: of the latents: "uniform" in [-1, 1], or the standard "normal".
         save_every_minutes: minutes between checkpoints, in addition to those of the epochs; 0 for none.
         evaluate: called every `sample_every_steps` with the images of the grid, uint8 (25, s, s, c). The
-            figures that it returns, real numbers by name, go into the history; the history's own names are
-            refused. It runs outside the graph and does not affect training.
+            figures that it returns, real numbers by new names, go into the history.
         log_dir: folder of the history, settings and event files; `model_dir` by default.
         event_files: write TensorBoard's event files into `log_dir`: losses, speed, sample grids, the graph.
         data_fingerprint: identifies these images, as `Dataset.fingerprint` does.
@@ -140,12 +137,16 @@ def train(
         xla: compile the step with XLA, which takes a minute or more at the start.
         mixed_precision: multiply in bfloat16, which is faster on CPUs and GPUs with instructions for it; slow
             on others. "auto": only where the device has them. "on" and "off" are True and False.
-        decay_part: over this last part of the run, such as 0.3, both learning rates fall linearly to 0, so
-            that the weights settle and their average with them; 0 for constant rates.
+        decay_part: over this last part of the run, such as 0.3, both learning rates fall linearly to 0.
         data_source: where the images come from, such as the path of their folder, for ``run.json``.
         workers: "host:port" of every process that trains this model, the same list in all of them; for
             trusted networks only (docs/several-machines.md). Empty if this process trains alone.
         worker: which of `workers` this one is, from 0. Only worker 0 writes files and returns what it saw.
+        statistics_latents: above 0, such as 256, grids and ``model.ckpt`` use the statistics of so many pictures
+            of the generator in batch norm; moving averages lag, and make the first grids gray.
+        held_out_images: like the batches; what the discriminator says of them goes into the history.
+        start_from: a checkpoint of the same sizes, whose weights the run begins with.
+        generator_waits: steps at the start in which the discriminator learns alone.
 
     Returns:
         ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.
@@ -168,8 +169,9 @@ def train(
     _, height, width, _ = data_shape
     if height != width:
         raise ValueError(f"training needs square images, not {height} x {width}")
-    settings = settings_from(arguments | {"image_size": height, "image_mode": data_image_mode})
-    data = TrainingData(get_batches, data_shape, data_fingerprint)
+    others = {"image_size": height, "image_mode": data_image_mode, "held_out": None}
+    settings = settings_from(arguments | others)
+    data = TrainingData(get_batches, data_shape, data_fingerprint, held_out_images)
     folder = RunFolder(Path(model_dir), Path(image_dir), Path(log_dir or model_dir))
     run = (settings, data, folder, resume, show_every_epochs, evaluate, event_files, quiet)
     return run_training(*run, workers=Workers(tuple(workers), worker))
@@ -228,6 +230,7 @@ def run_training(
                     evaluate=evaluate,
                     show_every_epochs=show_every_epochs,
                     group=group,
+                    watch=Watch(settings.smooth),
                 )
                 training.loop(interrupts)
             if interrupts and group.leads:
@@ -255,13 +258,10 @@ class Training:
     evaluate: Evaluate | None
     show_every_epochs: int
     group: Alone
+    watch: Watch
     samples: list[Path] = field(default_factory=list)  # files of the sample grids
     speed: Speed = field(default_factory=Speed)
-
-    def __post_init__(self) -> None:
-        """Start watching."""
-        self.watch = Watch(self.settings.smooth)
-        self.saved_at = monotonic()
+    saved_at: float = field(default_factory=monotonic)
 
     def loop(self, interrupts: Collection[int]) -> None:
         """Train until the run is over or `interrupts` holds a signal."""
@@ -311,7 +311,8 @@ class Training:
         settings, net = self.settings, self.net
         batch, z = step_input(settings, step, batch)
         factor = self.schedule.learning_rate_factor(step)
-        rates = {net.lr_D: factor * settings.learning_rate_D, net.lr_G: factor * settings.learning_rate_G}
+        rate_G = 0.0 if self.schedule.generator_waits(step) else factor * settings.learning_rate_G
+        rates = {net.lr_D: factor * settings.learning_rate_D, net.lr_G: rate_G}
         pixels = net.pixels if batch.dtype == np.uint8 else net.input_real
         return batch, {pixels: batch, net.input_z: z, **rates}
 
@@ -333,6 +334,9 @@ class Training:
         if every and self.at.step % every == 0:
             images = self.write_grid()
             self.watch.check_images(self.at.step, images, batch)
+            if self.data.held_out is not None:
+                record["d_held_out"] = judge(self.sess, self.net, self.data.held_out, self.settings)
+                self.watch.check_outputs(self.at.step, record)
             if self.evaluate:
                 record |= checked_figures(self.at.step, self.evaluate(images))
 
@@ -368,6 +372,7 @@ class Training:
             raise TrainingError(f"after step {self.at.step} a weight {NOT_FINITE}")
         self.folder.refuse_if_moved(self.records)
         os.fsync(self.records.fileno())  # no checkpoint is ahead of the history, even after a power cut
+        refresh_statistics(self.sess, self.net, self.settings)
         counts = (self.at.step, self.at.epoch, self.at.epoch_step)
         checkpoint.set_variables(self.sess, zip(self.net.counters, counts, strict=True))
         checkpoint.save(self.sess, self.training_saver, self.folder.models / f"{NAME}-{self.at.step}")
@@ -393,4 +398,5 @@ class Training:
 
     def generate(self) -> np.ndarray:
         """Generate images, uint8 (25, s, s, c), from the run's latents: the same ones from step 0 on."""
+        refresh_statistics(self.sess, self.net, self.settings)
         return generate_samples(self.sess, self.net.input_z, self.settings)

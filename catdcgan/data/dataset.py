@@ -139,6 +139,21 @@ class Dataset:
         """Hash the images to 16 hexadecimal digits: other images, or another order, give another hash."""
         return hashlib.blake2b(np.ascontiguousarray(self.images).data, digest_size=8).hexdigest()
 
+    def put_aside(self, part: float) -> np.ndarray:
+        """Take a part of the images out, chosen by the seed, and return them: at least one, and not all.
+
+        Raises:
+            DataError: there is only one image.
+        """
+        count = len(self.images)
+        if count < 2:
+            raise DataError("no picture can be put aside from a single one")
+        aside = min(max(round(part * count), 1), count - 1)
+        chosen = np.zeros(count, bool)
+        chosen[np.random.default_rng((self.seed, 0, 1)).permutation(count)[:aside]] = True  # no epoch's order
+        held_out, self.images = self.images[chosen], self.images[~chosen]
+        return held_out
+
     def get_batches(
         self, batch_size: int, epoch: int | None = None, scale: bool = True
     ) -> Iterator[np.ndarray]:

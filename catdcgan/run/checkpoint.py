@@ -81,6 +81,12 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
     return found
 
 
+def variable_names(path: str | os.PathLike[str]) -> list[str]:
+    """The names of the variables in a checkpoint; raises like `read_architecture`."""
+    with _reader(path) as reader:
+        return sorted(reader.get_variable_to_shape_map())
+
+
 def architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
     """Find a generator's settings from the shapes of its variables, by name.
 

@@ -15,9 +15,9 @@ from catdcgan.errors import TrainingError
 from catdcgan.files import parse_json, refuse_special
 
 # The keys of a step's record, and the names that TensorBoard shows for some of them.
-COLUMNS = ("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second")
+COLUMNS = ("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second", "d_held_out")
 TAGS = {"d_loss": "loss/discriminator", "g_loss": "loss/generator"}
-TAGS |= {"d_real": "D says/of real", "d_fake": "D says/of generated"}
+TAGS |= {"d_real": "D says/of real", "d_fake": "D says/of generated", "d_held_out": "D says/of held out"}
 
 
 def read_history(file: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -26,7 +26,8 @@ def read_history(file: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Returns:
         Records with the keys "step" and "epoch" (both count from 1), "d_loss" and "g_loss" (nats), "d_real"
         and "d_fake" (the discriminator's mean output, a probability, on the real and the generated images),
-        and "images_per_second". Runs of older versions lack the last three. Lines that are not such records
+        and "images_per_second". Runs of older versions lack the last three. With held-out images, the steps of
+        sample grids also have "d_held_out", the discriminator's mean output on these. Lines that are not such records
         are left out, with a warning.
 
     Raises:

@@ -22,7 +22,7 @@ from catdcgan.settings import FIXED, MOST, from_record
 
 
 def record_start(
-    file: Path, step: int, settings: Mapping[str, Any], data: Mapping[str, Any], workers: int = 1
+    file: Path, step: int, settings: Mapping[str, Any], data: Mapping[str, Any], workers: int = 1, origin: Mapping[str, Any] | None = None
 ) -> None:
     """Record a start of training in an atomic write; call it under the `lock`.
 
@@ -37,6 +37,7 @@ def record_start(
         settings: by name, as JSON can hold them.
         data: facts about the images, such as their number, shape and fingerprint.
         workers: number of processes that train.
+        origin: the checkpoint that a new run starts from, if any.
 
     Raises:
         RunError: as in `changed_options`.
@@ -49,12 +50,13 @@ def record_start(
         others = differences({"workers": 1} | before["versions"], computing)
         changed = changed_options(file, settings, data) | others
         _warn_of_other_bits(file, others)
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    start = {"time": datetime.now().astimezone().isoformat(timespec="seconds"), "step": step}
+    start |= {"changed": changed} | ({"from": dict(origin)} if origin else {})
     record = {
         "options": dict(settings),
         "data": dict(data),
         "versions": computing,
-        "starts": [*(before["starts"] if before else []), {"time": now, "step": step, "changed": changed}],
+        "starts": [*(before["starts"] if before else []), start],
     }
     with atomic_write(file) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", "utf-8")

@@ -58,6 +58,10 @@ class Schedule:
         decay = self._settings.decay_part
         return min(1, (self.last_step - step) / (decay * self.last_step)) if decay else 1
 
+    def generator_waits(self, step: int) -> bool:
+        """Whether the discriminator learns alone in the step that follows `step` steps."""
+        return step < self._settings.generator_waits
+
     def saves_after_epoch(self, epochs: int) -> bool:
         """Whether a checkpoint is due after `epochs` epochs. The end of the run saves anyway."""
         every = self._settings.save_every_epochs

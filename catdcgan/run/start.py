@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from catdcgan.errors import InputError
 from catdcgan.files import remove_partial
 from catdcgan.latents import random_latents
 from catdcgan.run.checkpoint import restore_newest
@@ -19,6 +20,7 @@ from catdcgan.run.memory import refuse_beyond_memory
 from catdcgan.run.precision import settle_precision
 from catdcgan.run.record import changed_options, record_start, versions
 from catdcgan.run.schedule import Position
+from catdcgan.run.start_from import restore_start
 from catdcgan.run.workers import Workers
 from catdcgan.settings import Settings, to_record
 from catdcgan.tf1 import GPUS, tf
@@ -30,6 +32,7 @@ class TrainingData(NamedTuple):
     get_batches: Callable[..., Iterable[np.ndarray]]
     shape: tuple[int, int, int, int]  # (images, s, s, c)
     fingerprint: str | None
+    held_out: np.ndarray | None = None  # images that training does not see (n, s, s, c), uint8 or in [-1, 1]
 
     def facts(self) -> dict[str, Any]:
         """What tells these images from others, as JSON can hold it."""
@@ -44,13 +47,15 @@ def checked_settings(
     Raises:
         ValueError: the run would never end, or has an unknown distribution of latents or precision.
         CheckpointError: there is a run and should be none, or the reverse.
-        InputError: the workers cannot train together, or mixed precision cannot work.
+        InputError: the workers cannot train together, or not with held-out images, or mixed precision cannot work.
         TrainingError: memory is too small.
     """
     if settings.epoch_count is None and settings.step_count is None:
         raise ValueError("training would never end: give epoch_count or step_count")
     random_latents(0, settings.z_dim, 0, settings.z_distribution)
     workers.check(settings.batch_size)
+    if workers.size > 1 and data.held_out is not None:
+        raise InputError("--held-out works in a single process: leave it out, or train with one worker")
     if workers.leads:
         find_start(folder.models, resume)
     if not GPUS:
@@ -63,7 +68,7 @@ def common_facts(settings: Settings, data: TrainingData, resume: bool) -> dict[s
     """What must be the same for all workers that train together; the images may be in different folders."""
     computing = versions()
     same = {name: computing[name] for name in ("catdcgan", "tensorflow", "numpy", "device")}
-    return to_record(settings) | {"data_source": None} | data.facts() | same | {"resume": resume}
+    return to_record(settings) | {"data_source": None, "start_from": None} | data.facts() | same | {"resume": resume}
 
 
 def start_run(
@@ -100,6 +105,7 @@ def start_run(
     """
     record = to_record(settings)
     facts = data.facts()
+    origin = None
     # Checked again now that the lock is held: another program may have started a run in the meantime.
     if find_start(folder.models, resume):
         changed_options(folder.record, record, facts)
@@ -107,8 +113,10 @@ def start_run(
         substitutes: dict[str, str | None] = {counter.op.name: None for counter in counters}
         substitutes |= {average.op.name: name for name, average in sampling_variables.items()}
         restore_newest(sess, folder.models, tf.global_variables(), substitutes)
+    elif settings.start_from:
+        origin = restore_start(sess, settings.start_from, sampling_variables)
     at = Position(*(int(count) for count in sess.run(counters)))
-    record_start(folder.record, at.step, record, facts, workers)
+    record_start(folder.record, at.step, record, facts, workers, origin)
     tidy(folder.models)
     for subfolder in {folder.images, folder.log}:
         remove_partial(subfolder)

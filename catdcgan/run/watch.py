@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
+from collections.abc import Mapping
 
 import numpy as np
 
 WINDOW = 500  # steps over which the discriminator's loss is averaged
 WIN_MARGIN = 0.05  # nats above the least possible loss; a healthy run stays above 0.2
+GRIDS = 10  # over which the discriminator's outputs are averaged: those of single batches vary
+APART = 0.1  # between its outputs on real and generated images; below, it tells nothing apart
+# The discriminator's outputs on held-out images: 0 if they are as on those trained on, 1 if as on generated
+# ones. Karras et al. 2020 (arXiv:2006.06676, equation 1).
+OVERFITTING = 0.5
 MIN_STEP = 1000  # before this step images may be alike: a new generator's are all gray
 COLLAPSED = 0.1  # fraction of the real images' variety
 
@@ -22,6 +28,7 @@ class Watch:
         # The discriminator's loss cannot fall below the entropy of its labels (in nats).
         self._least = sum(-p * math.log(p) for p in (smooth, 1 - smooth) if p > 0)
         self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._outputs: deque[tuple[float, float, float]] = deque(maxlen=GRIDS)
         self._warned: set[str] = set()
 
     def check_losses(self, step: int, d_loss: float) -> None:
@@ -35,6 +42,22 @@ class Watch:
                 f"Its loss over the last {WINDOW} steps is {mean:.3f}, where {self._least:.3f} is the least "
                 "possible, and the generator learns little from it. Lower the discriminator's learning rate, "
                 "or go back to an earlier checkpoint; with few pictures, use augmentation",
+            )
+
+    def check_outputs(self, step: int, record: Mapping[str, float]) -> None:
+        """Check the discriminator's mean outputs on real, generated and held-out images, as in the history."""
+        self._outputs.append((record["d_real"], record["d_fake"], record["d_held_out"]))
+        real, fake, held_out = (sum(part) / len(self._outputs) for part in zip(*self._outputs, strict=True))
+        if len(self._outputs) < GRIDS or real - fake < APART:
+            return
+        overfitting = (real - held_out) / (real - fake)
+        if overfitting > OVERFITTING:
+            self._warn(
+                step,
+                "the discriminator knows its pictures by heart",
+                f"It takes them for real with {real:.2f}, others of their kind with {held_out:.2f}, and "
+                f"generated ones with {fake:.2f} (means of the last {GRIDS} sample grids). Use more pictures, "
+                "--augment, or an earlier checkpoint",
             )
 
     def check_images(self, step: int, generated: np.ndarray, real: np.ndarray) -> None:
