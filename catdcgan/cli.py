@@ -27,6 +27,7 @@ from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
 from catdcgan.evaluate.command import add_evaluate_command
 from catdcgan.explore.command import add_directions_command
+from catdcgan.explore.lookalike_command import add_lookalike_command
 from catdcgan.explore.sample_command import add_sample_command
 from catdcgan.export.command import add_export_command
 from catdcgan.files import FULL
@@ -195,6 +196,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
 
     add_sample_command(commands.add_parser)
     add_directions_command(commands.add_parser)
+    add_lookalike_command(commands.add_parser)
     add_evaluate_command(commands.add_parser)
     add_export_command(commands.add_parser)
 

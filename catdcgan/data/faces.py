@@ -32,6 +32,7 @@ LANDMARKS = (
 
 LEFT_EYE, RIGHT_EYE, MOUTH, FIRST_EAR_BASE, LAST_EAR_BASE = 0, 1, 2, 3, 8
 EYES_AT = np.array([0.5, 0.4])  # midpoint of the eyes in the cropped face, as fractions of its side
+EYES_APART = 0.44  # distance of the eyes in the cropped face, on average, as a fraction of its side
 LARGEST_COORDINATE = 100_000  # pixels; the sides of a JPEG have at most 65,535
 # Plain decimals: float() would also accept "nan", "1e999", "1_000" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d{0,9})?", re.ASCII)
@@ -75,6 +76,18 @@ def read_annotation(text: str) -> np.ndarray:
         if abs(float(word)) > LARGEST_COORDINATE:
             raise AnnotationError(f"the coordinate {word} is beyond {LARGEST_COORDINATE:,}")
     return np.array(words, np.float64).reshape(9, 2)
+
+
+def eyes_landmarks(eyes: np.ndarray) -> np.ndarray:
+    """Landmarks (9, 2) of a face of which only the eyes are known, from their places (2, 2), the left first.
+
+    The ears are put where they are in the average face: the eyes then lie as `EYES_APART` says.
+    """
+    left, right = np.asarray(eyes, np.float64)
+    middle, across = (left + right) / 2, (right - left) / EYES_APART
+    down = np.array([-across[1], across[0]])
+    ears = [middle - across / 2] * 3 + [middle + across / 2] * 3
+    return np.array([left, right, middle + down / 2, *ears])
 
 
 def face_square(landmarks: np.ndarray) -> FaceSquare:

@@ -116,10 +116,14 @@ def square_pixels(image: Image.Image, size: int, mode: str = "RGB") -> np.ndarra
     # photo by less than the error of JPEG itself.
     limit_decoding(image, 4 * size, 4 * size)
     image.load()  # before the orientation is read: Pillow rotates a TIFF as it loads
-    turn = _turn(image)
-    upright = image if turn is None else image.transpose(turn)
-    square = ImageOps.fit(to_rgb(upright).convert(mode), (size, size), Image.Resampling.LANCZOS)
+    square = ImageOps.fit(upright(image).convert(mode), (size, size), Image.Resampling.LANCZOS)
     return np.asarray(square).reshape(size, size, IMAGE_MODES[mode])
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A decoded image in mode RGB, turned according to its EXIF data."""
+    turn = _turn(image)
+    return to_rgb(image if turn is None else image.transpose(turn))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -1,0 +1,171 @@
+"""The command ``catdcgan lookalike``."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from catdcgan.data.faces import AnnotationError, FaceError, crop_face, eyes_landmarks, face_square, read_annotation
+from catdcgan.data.photos import open_image, upright
+from catdcgan.errors import InputError
+from catdcgan.output import check_file, picture_name
+from catdcgan.run.checkpoint_files import existing_checkpoint
+from catdcgan.screen import say
+from catdcgan.settings import IMAGE_MODES, LARGEST_SEED, add_model_options, parse_number, some_path, whole
+
+VARIED = 3  # variations of a double
+LEAST_FACE = 32  # pixels
+
+TEXT = """Find the cat most like yours: for each photo, the face, its double, and three variations of the
+double by knobs, side by side in one picture. The double's latent is saved, for catdcgan sample --latents. The face
+comes from the CAT dataset's landmarks in PHOTO.cat, from --eyes, or it is the whole photo, if that is a square."""
+
+
+def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command to those of the program."""
+    help_formatter = argparse.ArgumentDefaultsHelpFormatter
+    text = "find the cat most like yours"
+    command = add_parser("lookalike", help=text, description=TEXT, formatter_class=help_formatter)
+    add, unset = command.add_argument, argparse.SUPPRESS
+    add("photos", type=some_path, nargs="+", metavar="PHOTO")
+    text = "where both eyes are in the photo, in pixels from the top left corner: the left one first, as you see it"
+    add("--eyes", type=_eyes, default=unset, metavar="X,Y,X,Y", help=text)
+    text = "the picture; the latents go into a .npy file beside it"
+    add("--out", type=picture_name, default=Path("lookalike.png"), metavar="FILE", help=text)
+    text = "another seed finds another double"
+    add("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N", help=text)
+    add_model_options(command)
+    command.set_defaults(run=_lookalike, refuse=command.error)
+
+
+def _eyes(text: str) -> np.ndarray:
+    """Parse two points: float64 (2, 2)."""
+    numbers = text.split(",")
+    if len(numbers) != 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,X,Y, such as 120,200,260,190")
+    return np.array([parse_number(float, number) for number in numbers]).reshape(2, 2)
+
+
+def _lookalike(options: argparse.Namespace) -> None:
+    eyes: np.ndarray | None = vars(options).get("eyes")
+    if eyes is not None and len(options.photos) > 1:
+        options.refuse("--eyes are those of one photo")
+    latents = options.out.with_suffix(".npy")
+    existing_checkpoint(options.checkpoint)
+    for file in (options.out, latents):
+        check_file(file)
+
+    from catdcgan.explore.lookalike import encode, encoder_of, find_doubles
+    from catdcgan.images import save_image
+    from catdcgan.latents import save_latents
+    from catdcgan.run.checkpoint import read_architecture
+    from catdcgan.sampling import sample
+
+    model = read_architecture(options.checkpoint)
+    (mode,) = (mode for mode, channels in IMAGE_MODES.items() if channels == model.channels)
+    faces = np.stack([read_face(Path(photo), eyes, model.image_size, mode) for photo in options.photos])
+    trained: dict[str, Any] = {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
+    encoder = encoder_of(options.checkpoint, options.z, **trained)
+    start = encode(encoder, faces)
+    z = find_doubles(options.checkpoint, faces, start, options.seed, options.z, **trained)
+    varied, names = _variations(options.checkpoint, z, options.z)
+    cats = sample(options.checkpoint, varied.reshape(-1, z.shape[1]), **trained)
+    cats = cats.reshape(len(z), -1, *cats.shape[1:])
+    save_image(_sheet(faces, cats, names), options.out)
+    save_latents(z, latents)
+    for number, photo in enumerate(options.photos):
+        error = np.sqrt(np.square(faces[number] - cats[number, 0].astype(float)).mean())
+        say(f"{photo}: the double differs by {error:.0f} gray levels (RMS); on the page: {link(z[number], options.z)}")
+    say(f"{len(z)} double{'s' * (len(z) > 1)} in {options.out}, the latents in {latents}")
+
+
+def read_face(photo: Path, eyes: np.ndarray | None, size: int, mode: str) -> np.ndarray:
+    """Cut the face out of a photo: uint8 (size, size, channels).
+
+    Raises:
+        InputError: it cannot be read, or holds no face where the eyes or the landmarks say.
+        OSError: there is no such file.
+    """
+    annotation = Path(f"{photo}.cat")
+    try:
+        with open_image(photo) as image:
+            image.load()
+            if eyes is not None:
+                face = _cut(upright(image), eyes_landmarks(eyes), size)
+            elif annotation.exists():
+                face = _cut(image, read_annotation(annotation.read_text("utf-8")), size)
+            else:
+                face = upright(image)
+                if abs(face.width - face.height) > 1:
+                    raise FaceError(
+                        f"it is {face.width} x {face.height} pixels, and no face square: cut the face out, or "
+                        "say where its eyes are with --eyes"
+                    )
+    except (AnnotationError, FaceError, UnicodeError) as error:
+        raise InputError(f"{photo}: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # decoders raise all kinds of errors
+        raise InputError(f"{photo} cannot be read as a picture ({error})") from None
+    square = face.convert(mode).resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(square).reshape(size, size, -1)
+
+
+def _cut(photo: Image.Image, landmarks: np.ndarray, size: int) -> Image.Image:
+    """The face, enlarged if it is small."""
+    side = int(face_square(landmarks).side)
+    if side < LEAST_FACE:
+        raise FaceError(f"the face is {side} pixels wide: {LEAST_FACE} are the least")
+    return crop_face(photo, landmarks, min(size, side))
+
+
+def _variations(checkpoint: str, z: np.ndarray, distribution: str) -> tuple[np.ndarray, list[list[str]]]:
+    """Each double (n, z_dim) and its variations, (n, 1 + VARIED, z_dim), and their names.
+
+    A knob is turned away from the end that the double is near.
+    """
+    from catdcgan.explore.directions import directions_file, find_numbered_directions, read_directions
+    from catdcgan.explore.properties import PROPERTIES
+    from catdcgan.latents import shift_latents
+
+    if directions_file(checkpoint).exists():
+        knobs = read_directions(checkpoint)
+    else:
+        knobs = find_numbered_directions(checkpoint, distribution)
+    rows, names = [z], [["double"] for _ in z]
+    for name, vector, (low, high) in zip(knobs.names, knobs.vectors, knobs.limits, strict=True):
+        if len(rows) > VARIED:
+            break
+        up = z @ vector < 0
+        rows.append(shift_latents(z, np.where(up, high, low)[:, None] * vector, distribution))
+        ends = (PROPERTIES[name].less, PROPERTIES[name].more) if name in PROPERTIES else ("-", "+")
+        for row, turned in zip(names, up, strict=True):
+            row.append(f"{name}: {ends[int(turned)]}")
+    return np.stack(rows, 1), names
+
+
+def _sheet(faces: np.ndarray, cats: np.ndarray, names: list[list[str]]) -> Image.Image:
+    """A row for each face: the photo, the double, its variations, each with its name above."""
+    side, title = faces.shape[1], 16
+    picture = Image.new("RGB", ((1 + cats.shape[1]) * (side + 4) - 4, len(faces) * (side + title)), "white")
+    pen = ImageDraw.Draw(picture)
+    for row, (face, doubles, texts) in enumerate(zip(faces, cats, names, strict=True)):
+        top = row * (side + title)
+        for column, (image, text) in enumerate(zip([face, *doubles], ["photo", *texts], strict=True)):
+            pen.text((column * (side + 4) + 2, top + 2), text, "black")
+            picture.paste(Image.fromarray(image.squeeze()), (column * (side + 4), top + title))
+    return picture
+
+
+def link(latent: np.ndarray, distribution: str) -> str:
+    """What follows the address of the page of `catdcgan export --to page`, to show the cat of a latent (z_dim,)."""
+    from catdcgan.export.page import LIMITS
+
+    numbers = np.rint(np.clip(latent / LIMITS[distribution], -1, 1) * 32767).astype("<i2")
+    return "#" + base64.urlsafe_b64encode(numbers.tobytes()).decode().rstrip("=")
