@@ -253,8 +253,9 @@ def _train(options: argparse.Namespace) -> None:
         from catdcgan.run.devices import train_on_devices
 
         raise SystemExit(train_on_devices(options.devices, options.typed, options.step_limit))
-    if workers.size > 1:  # one error is enough; TensorFlow, not loaded yet, would log ten lines before it
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if workers.size > 1 and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") == "2":
+        # One error is enough: TensorFlow, which is not loaded yet, would log ten lines before it.
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     options.quiet = options.quiet or not workers.leads
     dataset = _read_data(settings, options)
     held_out = _read_held_out(settings, dataset, options.quiet)
