@@ -59,7 +59,8 @@ def test_early_pictures_are_livelier_than_with_lagging_averages(
 ) -> None:
     train_tiny(cats, tmp_path, epoch_count=2, **OPTIONS | {"statistics_latents": 0})
     ours, plain = (
-        np.asarray(Image.open(folder / "images/step_0000006.png"), float).std() for folder in (trained, tmp_path)
+        np.asarray(Image.open(folder / "images/step_0000006.png"), float).std()
+        for folder in (trained, tmp_path)
     )
     assert ours > 2 * plain
 

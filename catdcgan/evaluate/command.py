@@ -6,6 +6,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def add_evaluate_command(add_parser: Callable[..., argparse.ArgumentParser]) -> 
     help_formatter = argparse.ArgumentDefaultsHelpFormatter
     text = "measure how good a trained model's cats are"
     command = add_parser("evaluate", help=text, description=TEXT, formatter_class=help_formatter)
-    add, unset, number = command.add_argument, argparse.SUPPRESS, {"metavar": "N"}
+    add, unset = command.add_argument, argparse.SUPPRESS
+    number: dict[str, Any] = {"metavar": "N"}
     add_model_options(command, many=True)
     text = "photos to compare with, best such that no training saw (default: compare with none)"
     add("--data", type=some_path, default=unset, metavar="FOLDER", help=text)
@@ -95,7 +97,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     columns: dict[str, Any] = {}
     for name in names:
         images = pictures(name)
-        columns[name] = measure(images, lambda images, name=name: _progress(images, f"{name}: faces", len(images)))
+        columns[name] = measure(images, partial(_progress, what=f"{name}: faces", count=len(images)))
         if photos:
             compared, near = photos.compare(images)
             columns[name] |= compared
@@ -105,7 +107,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             save_image(neighbour_sheet(images[:NEIGHBOURS], photos.all, near), options.neighbours)
     if photos:
         columns["photos"] = photos.measure_themselves(
-            lambda images: _progress(images, "photos: faces", len(images))
+            partial(_progress, what="photos: faces", count=len(photos.some))
         )
     say(_as_text(table(columns, size)))
     if "json" in given:

@@ -38,7 +38,6 @@ from catdcgan.run.memory import FLOAT, SMALLER, memory_there_is, parameter_count
 from catdcgan.settings import IMAGE_MODES, is_image_size
 from catdcgan.tf1 import tf
 
-
 AVERAGE = "/ExponentialMovingAverage"  # ends the name of a variable's average, as TensorFlow calls it
 
 

@@ -74,12 +74,14 @@ def restore_start(
     restore(sess, path, [*sampling_variables.values()], averages)
     discriminator = discriminator_of(path)
     if discriminator:
-        own = [v for name, v in variables.items() if name.startswith("discriminator/") and "/Adam" not in name]
+        own = [
+            v for name, v in variables.items() if name.startswith("discriminator/") and "/Adam" not in name
+        ]
         restore(sess, discriminator, own)
     return {
         "generator": str(path),
         "fingerprint": fingerprint(path),
-        "discriminator": discriminator and str(discriminator),
+        "discriminator": str(discriminator) if discriminator else None,
     }
 
 

@@ -87,7 +87,14 @@ def test_a_checkpoint_of_another_size_is_refused_and_nothing_written(
 @pytest.mark.slow
 def test_the_command_line_takes_sizes_and_waiting_from_the_checkpoint(run: Path, tmp_path: Path) -> None:
     out, source = tmp_path / "run", run / "models" / NAME
-    command = ["train", f"--start-from={source}", "--data=drawn", "--drawn-count=20", f"--out={out}", "--quiet"]
+    command = [
+        "train",
+        f"--start-from={source}",
+        "--data=drawn",
+        "--drawn-count=20",
+        f"--out={out}",
+        "--quiet",
+    ]
     assert main([*command, "--steps=1", "--batch-size=16"]) == 0
     record = read_record(out / "run.json")
     assert record
@@ -100,7 +107,11 @@ def test_the_command_line_takes_sizes_and_waiting_from_the_checkpoint(run: Path,
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ("--base-filters=8", 1, "--base-filters 8 does not fit {source}, which was trained with 4: leave it out"),
+        (
+            "--base-filters=8",
+            1,
+            "--base-filters 8 does not fit {source}, which was trained with 4: leave it out",
+        ),
         ("--size=64", 1, "--size 64 does not fit"),
         ("--mode=L", 1, "--mode L does not fit"),
         ("--z-dim=50", 1, "--z-dim 50 does not fit"),
@@ -114,13 +125,16 @@ def test_options_that_contradict_the_checkpoint_are_refused(
     try:
         ended = main(["train", f"--start-from={source}", "--data=drawn", f"--out={out}", *arguments.split()])
     except SystemExit as error:
+        assert isinstance(error.code, int)
         ended = error.code
     assert ended == status
     assert message.format(source=source) in capsys.readouterr().err
     assert not out.exists()
 
 
-def test_a_checkpoint_that_is_not_there_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_that_is_not_there_is_one_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["train", f"--start-from={tmp_path / 'none.ckpt'}", "--data=drawn", f"--out={tmp_path / 'run'}"]
     assert main(command) == 1
     assert f"no checkpoint {tmp_path / 'none.ckpt'}" in capsys.readouterr().err
