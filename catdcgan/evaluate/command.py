@@ -112,8 +112,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     say(_as_text(table(columns, size)))
     if "json" in given:
         facts = {"data": given.get("data"), "count": options.count, "seed": options.seed, "size": size}
-        with atomic_write(options.json) as partial:
-            partial.write_text(json.dumps(facts | {"figures": columns}, indent=2) + "\n", "utf-8")
+        with atomic_write(options.json) as new:
+            new.write_text(json.dumps(facts | {"figures": columns}, indent=2) + "\n", "utf-8")
 
 
 def _read(folder: str, size: int, mode: str) -> np.ndarray:

@@ -55,9 +55,9 @@ class Watch:
             self._warn(
                 step,
                 "the discriminator knows its pictures by heart",
-                f"It takes them for real with {real:.2f}, held-out ones with {held_out:.2f}, and generated ones "
-                f"with {fake:.2f} (means of the last {GRIDS} sample grids). Use more pictures, --augment, or an "
-                "earlier checkpoint",
+                f"It takes them for real with {real:.2f}, held-out ones with {held_out:.2f}, and "
+                f"generated ones with {fake:.2f} (means of the last {GRIDS} sample grids). Use more "
+                "pictures, --augment, or an earlier checkpoint",
             )
 
     def check_images(self, step: int, generated: np.ndarray, real: np.ndarray) -> None:
