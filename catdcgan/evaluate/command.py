@@ -109,7 +109,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         columns["photos"] = photos.measure_themselves(
             partial(_progress, what="photos: faces", count=len(photos.some))
         )
-    say(_as_text(table(columns, size)))
+    for line in _lines(table(columns, size)):
+        say(line)
     if "json" in given:
         facts = {"data": given.get("data"), "count": options.count, "seed": options.seed, "size": size}
         with atomic_write(options.json) as new:
@@ -133,12 +134,9 @@ def _progress(images: Iterable[np.ndarray], what: str, count: int) -> Iterator[n
     return iter(tqdm(images, what, count, unit=" images", delay=1, leave=False, file=screen()))
 
 
-def _as_text(rows: list[list[str]]) -> str:
-    """A table in Markdown, its columns aligned."""
+def _lines(rows: list[list[str]]) -> list[str]:
+    """The lines of a table in Markdown, its columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+    cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    rule = ["-" * width for width in widths]
+    return ["| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:])]

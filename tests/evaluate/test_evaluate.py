@@ -17,6 +17,9 @@ from catdcgan.evaluate import details, likeness
 from catdcgan.evaluate.faces import faces_found
 from catdcgan.evaluate.figures import Photos, measure, table
 
+# Where OpenCV is not installed, as in CI.
+pytestmark = pytest.mark.filterwarnings("default:faces are not counted")
+
 
 @pytest.fixture(scope="module")
 def photos() -> np.ndarray:
