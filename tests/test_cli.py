@@ -24,6 +24,7 @@ from pictures import files
 from PIL import Image, ImageSequence
 
 from catdcgan import (
+    Dataset,
     __version__,
     direction_step,
     draw_cats,
@@ -348,6 +349,7 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
     dataset = get_batches.func.__self__
     assert next(get_batches(1)).dtype == np.uint8  # the graph scales
     painted = Dataset.from_array(draw_cats(4, 48, seed=6, mode="L"), seed=6)
+    assert data.held_out is not None
     assert np.array_equal(data.held_out, painted.put_aside(0.25))
     assert np.array_equal(dataset.images, painted.images)
     assert (dataset.seed, data.shape, data.fingerprint) == (6, (3, 48, 48, 1), dataset.fingerprint())
