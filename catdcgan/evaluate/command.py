@@ -16,14 +16,16 @@ from tqdm import tqdm
 
 from catdcgan.data.dataset import Dataset
 from catdcgan.errors import InputError
+from catdcgan.evaluate.figures import ALIKE, Photos, measure, table
+from catdcgan.evaluate.likeness import neighbour_sheet
 from catdcgan.files import atomic_write
 from catdcgan.images import image_grid, save_image
+from catdcgan.latents import random_latents
 from catdcgan.output import MOST_SAMPLED, check_file, file_name, picture_name
 from catdcgan.run.checkpoint_files import absent_files, existing_checkpoint, find_checkpoint
 from catdcgan.screen import say, screen
-from catdcgan.settings import IMAGE_MODES, LARGEST_SEED, add_model_options, some_path, whole
+from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, whole
 
-ALIKE = 64  # pictures that `figures` needs at least
 SHEET, NEIGHBOURS = 256, 16  # pictures in the sheets
 
 TEXT = """Measure how good the cats of one or more checkpoints are, beside photos: faces found, variety,
@@ -72,18 +74,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     if find_spec("cv2") is None:
         warnings.warn("faces are not counted: that needs pip install '.[evaluate]'", stacklevel=2)
 
-    from catdcgan.evaluate.figures import Photos, measure, table
-    from catdcgan.evaluate.likeness import neighbour_sheet
-    from catdcgan.latents import random_latents
     from catdcgan.run.checkpoint import read_architecture
     from catdcgan.sampling import sample_one_by_one
 
     models = {name: read_architecture(name) for name in names if name not in folders}
-    kinds = {(model.image_size, model.channels) for model in models.values()}
+    kinds = {(model.image_size, model.image_mode) for model in models.values()}
     if len(kinds) > 1:
         raise InputError("the checkpoints make pictures of different kinds: evaluate them one by one")
-    size, channels = kinds.pop() if kinds else (128, 3)
-    (mode,) = (mode for mode, count in IMAGE_MODES.items() if count == channels)
+    size, mode = kinds.pop() if kinds else (128, "RGB")
     pixel_range = 0.5 if options.half_range else 1.0
 
     def pictures(name: str) -> np.ndarray:

@@ -49,6 +49,11 @@ class Architecture(NamedTuple):
     image_size: int  # side of the pictures, in pixels
     channels: int  # 3 for colour, 1 for grayscale
 
+    @property
+    def image_mode(self) -> str:
+        """The name of these colours in `IMAGE_MODES`."""
+        return next(mode for mode, channels in IMAGE_MODES.items() if channels == self.channels)
+
 
 def read_architecture(path: str | os.PathLike[str]) -> Architecture:
     """Find a generator's settings from the shapes in a checkpoint.

@@ -18,13 +18,12 @@ import numpy as np
 import pytest
 from ports import free_addresses
 from scenarios import ALL, IMAGES, SCENARIOS
-from tiny_runs import Values, assert_same_run, same, train_tiny
+from tiny_runs import Values, assert_same_run, read_checkpoint, same, train_tiny
 
 from catdcgan import draw_cats
 from catdcgan.run.checkpoint_files import numbered
 from catdcgan.run.history import read_history
 from catdcgan.run.record import read_record
-from catdcgan.tf1 import tf
 
 pytestmark = pytest.mark.slow
 
@@ -60,11 +59,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(folder: Path) -> Outcomes:
     """What happened to two workers."""
     return outcomes(folder, [name for name in SCENARIOS if name not in ("slow to save", "mixed")], 2)
-
-
-def variables(checkpoint: Path) -> Values:
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def weights(folder: Path, name: str, worker: int) -> Values:
@@ -103,10 +97,10 @@ def test_the_gradients_of_the_first_step_are_those_of_one_process(
         names = sorted(name for name in found if name.startswith(network) and name.endswith("/Adam"))
         return np.concatenate([found[name].ravel() for name in names])
 
-    one = variables(alone(tmp_path / "one", step_count=1) / "models" / "model.ckpt-1")
+    one = read_checkpoint(alone(tmp_path / "one", step_count=1) / "models" / "model.ckpt-1")
     # Other kernels round otherwise, too. The generator's gradient comes after a step of the discriminator, in
     # which Adam makes a full step of each weight, however small its gradient: so it differs more.
-    control = variables(one_step_without_onednn(tmp_path / "control") / "models" / "model.ckpt-1")
+    control = read_checkpoint(one_step_without_onednn(tmp_path / "control") / "models" / "model.ckpt-1")
     for network in ("discriminator", "generator"):
         whole, rounded, shared = (
             gradients(found, network) for found in (one, control, weights(folder, "one step", 0))
@@ -130,7 +124,7 @@ def test_workers_take_the_steps_of_one_process_even_with_few_images_or_none(
 
 def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(told: Outcomes, folder: Path) -> None:
     assert told["in two, on", 0]["losses"] == told["straight", 0]["losses"]
-    assert_same_run(folder / "in two", folder / "straight", variables)
+    assert_same_run(folder / "in two", folder / "straight", read_checkpoint)
 
 
 def test_worker_0_alone_writes_and_reports(told: Outcomes, folder: Path) -> None:
