@@ -33,6 +33,7 @@ COMMANDS = {
     "images/walk.webp": "sample --walk 3 10 9 17",
 }
 
+
 def looks_same(new: Path, old: Path) -> bool:
     """Whether two pictures or animations show the same, or two files of directions hold the same."""
     if not old.exists():
@@ -116,8 +117,8 @@ def main() -> None:
         sheets = ROOT / "runs" / "box"  # one holds photos, so both stay outside the repository
         sheet, near = sheets / "sheet.png", sheets / "near.png"
         figures, faces = sheets / "figures.json", str(options.faces.absolute())
-        command = ["evaluate", *checkpoint, "--data", faces, "--json", str(figures)]
-        if catdcgan([*command, "--sheet", str(sheet), "--neighbours", str(near)]):
+        evaluation = ["evaluate", *checkpoint, "--data", faces, "--json", str(figures)]
+        if catdcgan([*evaluation, "--sheet", str(sheet), "--neighbours", str(near)]):
             raise SystemExit(1)
         measured = json.loads(figures.read_text("utf-8"))
         model, photos = measured["figures"].values()

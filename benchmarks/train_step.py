@@ -107,7 +107,7 @@ def synthetic_batches(batch: int, size: int, count: int = 4) -> list[tuple[np.nd
 
 def tensorflow_step(
     name: str, width: int, size: int, batch: int, intra: int = 0, inter: int = 0
-) -> tuple[Callable[..., object], dict[str, Any]]:
+) -> tuple[Callable[..., object], dict[str, Any], Any]:
     """Build the training step of a contender in TensorFlow.
 
     Args:
@@ -119,8 +119,8 @@ def tensorflow_step(
         inter: operations at a time; 0 for TensorFlow's own choice.
 
     Returns:
-        A function that trains one step (its arguments are passed to `Session.run`), and facts: the number of
-        parameters, and whether oneDNN runs some of the operations.
+        A function that trains one step (its arguments are passed to `Session.run`); facts: the number of
+        parameters, and whether oneDNN runs some of the operations; the graph.
     """
     if name.startswith(AS_IT_COMES):
         import tensorflow  # noqa: F401  # before catdcgan can set a variable
@@ -157,7 +157,7 @@ def tensorflow_step(
     ran = tf.RunMetadata()
     step(options=tf.RunOptions(output_partition_graphs=True), run_metadata=ran)
     onednn = any(node.op.startswith("_Mkl") for part in ran.partition_graphs for node in part.node)
-    return step, {"parameters": parameters, "oneDNN": onednn}
+    return step, {"parameters": parameters, "oneDNN": onednn}, graph
 
 
 def matmul_step(side: int, kind: str, intra: int, inter: int) -> Callable[[], object]:
@@ -207,7 +207,7 @@ def work(name: str, width: int, options: argparse.Namespace) -> None:
     elif "matmul" in name:
         serve(matmul_step(options.size, name.split(", ")[-1], *threads))
     else:
-        step, facts = tensorflow_step(name, width, options.size, options.batch, *threads)
+        step, facts, _ = tensorflow_step(name, width, options.size, options.batch, *threads)
         serve(step, **facts)
 
 
@@ -303,7 +303,7 @@ def profile(width: int, kind: str, options: argparse.Namespace) -> None:
     from catdcgan.tf1 import tf
 
     # One operation at a time: otherwise those that run in parallel would be counted twice.
-    step, _ = tensorflow_step(f"{OURS}, {kind}", width, options.size, options.batch, options.intra, 1)
+    step, _, _ = tensorflow_step(f"{OURS}, {kind}", width, options.size, options.batch, options.intra, 1)
     operations: dict[str, list[float]] = defaultdict(list)
     convolutions: dict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(options.rounds + 1):

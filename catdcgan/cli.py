@@ -248,29 +248,26 @@ def _train(options: argparse.Namespace) -> None:
         from catdcgan.run.start_from import refuse_contradiction
 
         refuse_contradiction(settings, settings.start_from, option_names())
-        settings = replace(settings, start_from=os.path.abspath(settings.start_from))
     if settings.data_source is None:
         raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
     if options.devices > 1:
         from catdcgan.run.devices import train_on_devices
 
         raise SystemExit(train_on_devices(options.devices, options.typed, options.step_limit))
-    if workers.size > 1:  # one error is enough; TensorFlow, not loaded yet, would log ten lines before it
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if workers.size > 1 and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") == "2":
+        # One error is enough: TensorFlow, which is not loaded yet, would log ten lines before it.
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     options.quiet = options.quiet or not workers.leads
     dataset = _read_data(settings, options)
     held_out = _read_held_out(settings, dataset, options.quiet)
     count = len(dataset.images)
-    if settings.data_source != DRAWN:
-        if count < FEW and not options.resume:
-            warnings.warn(
-                f"too few pictures ({count}): the discriminator will know them by heart, and the generator "
-                "learn little. Give hundreds, better a few thousand of one kind; see docs/few-pictures.md",
-                stacklevel=2,
-            )
-        settings = replace(settings, data_source=os.path.abspath(settings.data_source))
-    if settings.held_out and not settings.held_out_part:
-        settings = replace(settings, held_out=os.path.abspath(settings.held_out))
+    if settings.data_source != DRAWN and count < FEW and not options.resume:
+        warnings.warn(
+            f"too few pictures ({count}): the discriminator will know them by heart, and the generator "
+            "learn little. Give hundreds, better a few thousand of one kind; see docs/few-pictures.md",
+            stacklevel=2,
+        )
+    settings = _with_absolute_paths(settings)
     if workers.leads:
         out = out or next_run()
     if not options.quiet:
@@ -298,6 +295,14 @@ def _train(options: argparse.Namespace) -> None:
     say(f"Training is done. See {folder.images}, and generate cats with")
     z = [] if settings.z_distribution == "uniform" else ["--z", settings.z_distribution]
     say(shlex.join(["catdcgan", "sample", f"--checkpoint={folder.models / NAME}", *z]))
+
+
+def _with_absolute_paths(settings: Settings) -> Settings:
+    """The settings for run.json, whose paths must mean the same from any folder."""
+    names = {"data_source", "start_from"} | (set() if settings.held_out_part else {"held_out"})
+    paths = {name: getattr(settings, name) for name in names}
+    given = {name: path for name, path in paths.items() if path not in (None, DRAWN)}
+    return replace(settings, **{name: os.path.abspath(path) for name, path in given.items()})
 
 
 def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:

@@ -218,10 +218,14 @@ def generate(
     return to_pixels(sess.run(images, {input_z: z}), pixel_range)
 
 
-def generate_samples(sess: tf.Session, input_z: tf.Tensor, settings: Settings) -> np.ndarray:
-    """Generate the images of a run's sample grid, uint8 (25, s, s, c): always from the same latents."""
+def generate_samples(sess: tf.Session, net: Any, settings: Settings) -> np.ndarray:
+    """Generate the images of a run's sample grid, uint8 (25, s, s, c): always from the same latents.
+
+    `net` is the `TrainingGraph` in the session.
+    """
+    refresh_statistics(sess, net, settings)
     z = random_latents(SAMPLE_COUNT, settings.z_dim, settings.seed, settings.z_distribution)
-    return generate(sess, input_z, z, IMAGE_MODES[settings.image_mode])
+    return generate(sess, net.input_z, z, IMAGE_MODES[settings.image_mode])
 
 
 def show_generator_output(

@@ -20,13 +20,14 @@ import numpy as np
 from catdcgan.data.dataset import epoch_batches, prefetch
 from catdcgan.errors import TrainingError
 from catdcgan.graph import TrainingGraph, training_graph
-from catdcgan.images import image_grid, save_image, show_image
+from catdcgan.images import image_grid, show_image
 from catdcgan.parallel.group import Group
 from catdcgan.run import checkpoint
 from catdcgan.run.alone import Alone
 from catdcgan.run.checkpoint_files import NAME, latest, remove_old
-from catdcgan.run.events import event_writer, write_picture, write_scalars
+from catdcgan.run.events import event_writer, write_scalars
 from catdcgan.run.folder import RunFolder
+from catdcgan.run.grids import Grids
 from catdcgan.run.held_out import judge
 from catdcgan.run.history import checked_figures, read_losses, tagged
 from catdcgan.run.progress import Progress, Speed
@@ -105,17 +106,21 @@ def train(
         epoch_count: passes over the data in total; None for no limit, which needs a `step_count`.
         batch_size: images in a step.
         z_dim: length of a latent.
-        learning_rate_D, learning_rate_G, beta1: of Adam; beta1 is the decay rate of its first moment.
+        learning_rate_D: the discriminator's learning rate.
+        learning_rate_G: the generator's learning rate.
+        beta1: Adam's decay rate of the first moment.
         get_batches: ``get_batches(batch_size)`` returns the batches (n, s, s, c) of one epoch, float32 in
             [-1, 1] or uint8 from 0 to 255. If it also takes an ``epoch``, as `Dataset.get_batches` does, it
-            gets the epoch's number (from 0), so that a resumed run sees the same batches as one never stopped.
-        data_shape, data_image_mode: (images, s, s, c); "RGB" or "L".
+            gets the epoch's number (from 0), so that a resumed run sees the batches of one never stopped.
+        data_shape: (images, s, s, c).
+        data_image_mode: "RGB" or "L".
         alpha: slope of the leaky ReLU below zero.
         smooth: how far the label of real images stays below 1.
         base_filters: width of both networks.
         seed: of initial values, latents and flips.
         resume: continue the run in `model_dir` where it was saved; False starts a new run.
-        model_dir, image_dir: folders of checkpoints and of sample grids.
+        model_dir: folder of checkpoints.
+        image_dir: folder of sample grids.
         step_count: stop after this many steps in total, unless the epochs end first.
         save_every_epochs: epochs between checkpoints; 0 for checkpoints at the start and the end only.
         sample_every_steps: steps between sample grids; 0 for none. The last step gets one too.
@@ -142,8 +147,8 @@ def train(
         workers: "host:port" of every process that trains this model, the same list in all of them; for
             trusted networks only (docs/several-machines.md). Empty if this process trains alone.
         worker: which of `workers` this one is, from 0. Only worker 0 writes files and returns what it saw.
-        statistics_latents: above 0, such as 256, grids and ``model.ckpt`` use the statistics of so many pictures
-            of the generator in batch norm; moving averages lag, and make the first grids gray.
+        statistics_latents: above 0, such as 256, grids and ``model.ckpt`` use batch norm's statistics of so
+            many pictures of the generator; moving averages lag, and make the first grids gray.
         held_out_images: like the batches; what the discriminator says of them goes into the history.
         start_from: a checkpoint of the same sizes, whose weights the run begins with.
         generator_waits: steps at the start in which the discriminator learns alone.
@@ -230,13 +235,16 @@ def run_training(
                     evaluate=evaluate,
                     show_every_epochs=show_every_epochs,
                     group=group,
+                    grids=Grids(
+                        folder, settings.image_mode, partial(generate_samples, sess, net, settings), events
+                    ),
                     watch=Watch(settings.smooth),
                 )
                 training.loop(interrupts)
             if interrupts and group.leads:
                 with best_effort_output(sys.stdout):
                     say(f"Interrupted after step {at.step}. Saved in {folder.models}.")
-            return read_losses(folder.history), training.samples
+            return read_losses(folder.history), training.grids.files
 
 
 @dataclass(kw_only=True)
@@ -258,8 +266,8 @@ class Training:
     evaluate: Evaluate | None
     show_every_epochs: int
     group: Alone
+    grids: Grids
     watch: Watch
-    samples: list[Path] = field(default_factory=list)  # files of the sample grids
     speed: Speed = field(default_factory=Speed)
     saved_at: float = field(default_factory=monotonic)
 
@@ -294,11 +302,11 @@ class Training:
     def begin(self) -> None:
         """Save a new run and write its first grid, or list the existing grids of a resumed run."""
         if latest(self.folder.models):
-            self.samples = self.folder.grids(self.at.step)
+            self.grids.files = self.folder.grids(self.at.step)
         else:
             self.save()  # find out now, not in an hour, if the folder is not writable
-        if self.settings.sample_every_steps and not self.samples:
-            self.write_grid()
+        if self.settings.sample_every_steps and not self.grids.files:
+            self.grids.write(self.at.step, self.records)
         self.saved_at = monotonic()
 
     def feeds(self) -> Iterator[tuple[np.ndarray, Feed]]:
@@ -332,7 +340,7 @@ class Training:
         self.watch.check_losses(self.at.step, record["d_loss"])
         every = self.settings.sample_every_steps
         if every and self.at.step % every == 0:
-            images = self.write_grid()
+            images = self.grids.write(self.at.step, self.records)
             self.watch.check_images(self.at.step, images, batch)
             if self.data.held_out is not None:
                 record["d_held_out"] = judge(self.sess, self.net, self.data.held_out, self.settings)
@@ -358,7 +366,7 @@ class Training:
         if self.schedule.saves_after_epoch(self.at.epoch):
             self.save()
         if self.show_every_epochs and self.at.epoch % self.show_every_epochs == 0:
-            show_image(image_grid(self.generate(), self.settings.image_mode))
+            show_image(image_grid(self.grids.generate(), self.settings.image_mode))
 
     @by_worker_0
     def save(self) -> None:
@@ -380,23 +388,8 @@ class Training:
         remove_old(self.folder.models, self.settings.keep_checkpoints)
         self.saved_at = monotonic()
 
-    def write_grid(self) -> np.ndarray:
-        """Generate and write a grid from the run's latents; return its images, uint8 (25, s, s, c)."""
-        self.folder.refuse_if_moved(self.records)
-        file, images = self.folder.grid(self.at.step), self.generate()
-        save_image(image_grid(images, self.settings.image_mode), file)
-        self.samples.append(file)
-        if self.events:
-            write_picture(self.events, self.at.step, "samples", file)
-        return images
-
     @by_worker_0
     def write_last_grid(self) -> None:
         """Write the last step's grid if it is missing; after saving, so that each grid's step was saved."""
-        if self.settings.sample_every_steps and self.samples[-1] != self.folder.grid(self.at.step):
-            self.write_grid()
-
-    def generate(self) -> np.ndarray:
-        """Generate images, uint8 (25, s, s, c), from the run's latents: the same ones from step 0 on."""
-        refresh_statistics(self.sess, self.net, self.settings)
-        return generate_samples(self.sess, self.net.input_z, self.settings)
+        if self.settings.sample_every_steps and self.grids.files[-1] != self.folder.grid(self.at.step):
+            self.grids.write(self.at.step, self.records)

@@ -24,6 +24,7 @@ from pictures import files
 from PIL import Image, ImageSequence
 
 from catdcgan import (
+    Dataset,
     __version__,
     direction_step,
     draw_cats,
@@ -304,7 +305,8 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
     options += " --learning-rate-D=0.001 --learning-rate-G=0.002 --beta1=0.3 --alpha=0.4 --smooth=0.25 --flip"
     options += " --average-decay=0.9 --seed=6 --save-every-epochs=8 --sample-every-steps=12 --drawn-count=4"
     options += " --augment=cutout,color --z=normal --save-every-minutes=3 --keep-checkpoints=2 --quiet"
-    options += " --xla --mixed-precision --decay-part=0.2"
+    options += " --xla --mixed-precision --decay-part=0.2 --statistics-latents=32 --generator-waits=4"
+    options += " --held-out=0.25"
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.ckpt.index").touch()  # something to resume
     assert main(["train", "--data=drawn", f"--out={tmp_path}", *options.split()]) == 0
@@ -335,15 +337,22 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
         xla=True,
         mixed_precision=True,
         decay_part=0.2,
+        statistics_latents=32,
+        generator_waits=4,
+        held_out="0.25",
     )
-    assert not [f.name for f in fields(Settings) if getattr(settings, f.name) == f.default], "left out above"
+    left_out = [f.name for f in fields(Settings) if getattr(settings, f.name) == f.default]
+    assert left_out == ["start_from"], "which is for new runs"
     assert folder == folder_of(tmp_path)
     assert (resume, others) == (True, {"event_files": True, "quiet": True, "workers": Workers()})
     get_batches: Any = data.get_batches
     dataset = get_batches.func.__self__
     assert next(get_batches(1)).dtype == np.uint8  # the graph scales
-    assert np.array_equal(dataset.images, draw_cats(4, 48, seed=6, mode="L"))
-    assert (dataset.seed, data.shape, data.fingerprint) == (6, (4, 48, 48, 1), dataset.fingerprint())
+    painted = Dataset.from_array(draw_cats(4, 48, seed=6, mode="L"), seed=6)
+    assert data.held_out is not None
+    assert np.array_equal(data.held_out, painted.put_aside(0.25))
+    assert np.array_equal(dataset.images, painted.images)
+    assert (dataset.seed, data.shape, data.fingerprint) == (6, (3, 48, 48, 1), dataset.fingerprint())
 
 
 @pytest.mark.filterwarnings("default:.*too few")

@@ -174,7 +174,7 @@ from catdcgan.images import show_image
 dataset = Dataset.from_array(draw_cats(32, size=32))
 RUN, run_dir, image_size = "quick", Path({!r}), 32
 epochs, batch_size, z_dim, learning_rate_D, learning_rate_G, beta1, alpha = 10**6, 8, 8, 1e-4, 1e-4, 0.5, 0.2
-base_filters, sample_every_steps, show_every_epochs, average_decay = 4, 5, 0, 0.9
+base_filters, sample_every_steps, show_every_epochs, average_decay, statistics_latents = 4, 5, 0, 0.9, 16
 """
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_runs import Values, assert_same_run, train_tiny
+from tiny_runs import assert_same_run, read_checkpoint, train_tiny
 
 from catdcgan import generator, random_latents, sample
 from catdcgan.run.checkpoint import restore
@@ -17,11 +17,6 @@ from catdcgan.sampling import STATISTICS_STREAM
 from catdcgan.tf1 import tf
 
 OPTIONS: dict[str, Any] = {"statistics_latents": 64, "average_decay": 0.9, "flip": True}
-
-
-def read(checkpoint: Path) -> Values:
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,7 @@ def test_sampling_is_what_the_batch_of_these_latents_gives(trained: Path) -> Non
 
 def test_training_takes_the_same_steps(trained: Path, cats: np.ndarray, tmp_path: Path) -> None:
     train_tiny(cats, tmp_path, epoch_count=2, **OPTIONS | {"statistics_latents": 0})
-    ours, plain = (read(numbered(folder / "models")[-1]) for folder in (trained, tmp_path))
+    ours, plain = (read_checkpoint(numbered(folder / "models")[-1]) for folder in (trained, tmp_path))
     assert ours.keys() == plain.keys()
     moved = ("moving_mean/ExponentialMovingAverage", "moving_variance/ExponentialMovingAverage")
     changed = {name for name in ours if not np.array_equal(ours[name], plain[name])}
@@ -59,7 +54,8 @@ def test_early_pictures_are_livelier_than_with_lagging_averages(
 ) -> None:
     train_tiny(cats, tmp_path, epoch_count=2, **OPTIONS | {"statistics_latents": 0})
     ours, plain = (
-        np.asarray(Image.open(folder / "images/step_0000006.png"), float).std() for folder in (trained, tmp_path)
+        np.asarray(Image.open(folder / "images/step_0000006.png"), float).std()
+        for folder in (trained, tmp_path)
     )
     assert ours > 2 * plain
 
@@ -67,4 +63,4 @@ def test_early_pictures_are_livelier_than_with_lagging_averages(
 def test_a_stopped_and_resumed_run_has_the_same_bits(trained: Path, cats: np.ndarray, tmp_path: Path) -> None:
     train_tiny(cats, tmp_path, epoch_count=2, step_count=2, **OPTIONS)
     train_tiny(cats, tmp_path, epoch_count=2, resume=True, **OPTIONS)
-    assert_same_run(tmp_path, trained, read)
+    assert_same_run(tmp_path, trained, read_checkpoint)

@@ -109,6 +109,12 @@ def recorded_feeds() -> Iterator[list[Values]]:
         yield fed
 
 
+def read_checkpoint(checkpoint: Path) -> Values:
+    """Every variable in a checkpoint, by name."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
 def same(one: Values, other: Values) -> bool:
     """Whether two checkpoints hold the same bits."""
     return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)

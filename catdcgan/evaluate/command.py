@@ -6,6 +6,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from tqdm import tqdm
 
 from catdcgan.data.dataset import Dataset
 from catdcgan.errors import InputError
+from catdcgan.evaluate.figures import ALIKE, Photos, measure, table
+from catdcgan.evaluate.likeness import neighbour_sheet
 from catdcgan.files import atomic_write
 from catdcgan.images import image_grid, save_image
+from catdcgan.latents import random_latents
 from catdcgan.output import MOST_SAMPLED, check_file, file_name, picture_name
 from catdcgan.run.checkpoint_files import absent_files, existing_checkpoint, find_checkpoint
 from catdcgan.screen import say, screen
-from catdcgan.settings import IMAGE_MODES, LARGEST_SEED, add_model_options, some_path, whole
+from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, whole
 
-ALIKE = 64  # pictures that `figures` needs at least
 SHEET, NEIGHBOURS = 256, 16  # pictures in the sheets
 
 TEXT = """Measure how good the cats of one or more checkpoints are, beside photos: faces found, variety,
@@ -35,7 +38,8 @@ def add_evaluate_command(add_parser: Callable[..., argparse.ArgumentParser]) -> 
     help_formatter = argparse.ArgumentDefaultsHelpFormatter
     text = "measure how good a trained model's cats are"
     command = add_parser("evaluate", help=text, description=TEXT, formatter_class=help_formatter)
-    add, unset, number = command.add_argument, argparse.SUPPRESS, {"metavar": "N"}
+    add, unset = command.add_argument, argparse.SUPPRESS
+    number: dict[str, Any] = {"metavar": "N"}
     add_model_options(command, many=True)
     text = "photos to compare with, best such that no training saw (default: compare with none)"
     add("--data", type=some_path, default=unset, metavar="FOLDER", help=text)
@@ -70,18 +74,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     if find_spec("cv2") is None:
         warnings.warn("faces are not counted: that needs pip install '.[evaluate]'", stacklevel=2)
 
-    from catdcgan.evaluate.figures import Photos, measure, table
-    from catdcgan.evaluate.likeness import neighbour_sheet
-    from catdcgan.latents import random_latents
     from catdcgan.run.checkpoint import read_architecture
     from catdcgan.sampling import sample_one_by_one
 
     models = {name: read_architecture(name) for name in names if name not in folders}
-    kinds = {(model.image_size, model.channels) for model in models.values()}
+    kinds = {(model.image_size, model.image_mode) for model in models.values()}
     if len(kinds) > 1:
         raise InputError("the checkpoints make pictures of different kinds: evaluate them one by one")
-    size, channels = kinds.pop() if kinds else (128, 3)
-    (mode,) = (mode for mode, count in IMAGE_MODES.items() if count == channels)
+    size, mode = kinds.pop() if kinds else (128, "RGB")
     pixel_range = 0.5 if options.half_range else 1.0
 
     def pictures(name: str) -> np.ndarray:
@@ -95,7 +95,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     columns: dict[str, Any] = {}
     for name in names:
         images = pictures(name)
-        columns[name] = measure(images, lambda images, name=name: _progress(images, f"{name}: faces", len(images)))
+        columns[name] = measure(images, partial(_progress, what=f"{name}: faces", count=len(images)))
         if photos:
             compared, near = photos.compare(images)
             columns[name] |= compared
@@ -105,13 +105,14 @@ def _evaluate(options: argparse.Namespace) -> None:
             save_image(neighbour_sheet(images[:NEIGHBOURS], photos.all, near), options.neighbours)
     if photos:
         columns["photos"] = photos.measure_themselves(
-            lambda images: _progress(images, "photos: faces", len(images))
+            partial(_progress, what="photos: faces", count=len(photos.some))
         )
-    say(_as_text(table(columns, size)))
+    for line in _lines(table(columns, size)):
+        say(line)
     if "json" in given:
         facts = {"data": given.get("data"), "count": options.count, "seed": options.seed, "size": size}
-        with atomic_write(options.json) as partial:
-            partial.write_text(json.dumps(facts | {"figures": columns}, indent=2) + "\n", "utf-8")
+        with atomic_write(options.json) as new:
+            new.write_text(json.dumps(facts | {"figures": columns}, indent=2) + "\n", "utf-8")
 
 
 def _read(folder: str, size: int, mode: str) -> np.ndarray:
@@ -131,12 +132,9 @@ def _progress(images: Iterable[np.ndarray], what: str, count: int) -> Iterator[n
     return iter(tqdm(images, what, count, unit=" images", delay=1, leave=False, file=screen()))
 
 
-def _as_text(rows: list[list[str]]) -> str:
-    """A table in Markdown, its columns aligned."""
+def _lines(rows: list[list[str]]) -> list[str]:
+    """The lines of a table in Markdown, its columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+    cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    rule = ["-" * width for width in widths]
+    return ["| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:])]

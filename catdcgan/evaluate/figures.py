@@ -72,7 +72,7 @@ def measure(images: np.ndarray, progress: Callable[[Iterable[np.ndarray]], Itera
     """
     try:
         found = float(np.mean(list(faces_found(progress(images)))))
-        faces = {"faces": found, "faces_error": float(np.sqrt(found * (1 - found) / len(images)))}
+        faces: Figures = {"faces": found, "faces_error": float(np.sqrt(found * (1 - found) / len(images)))}
     except ImportError:
         faces = {"faces": None, "faces_error": None}
     distance, one, other = closest_pair(images[:ALIKE])
@@ -100,13 +100,14 @@ class Photos:
         near = find_neighbours(images, self.all, NEAREST)
         return _likeness(near) | {"swd": self._swd(images)}, near
 
-    def measure_themselves(
-        self, progress: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
-    ) -> Figures:
+    def measure_themselves(self, progress: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]) -> Figures:
         """The figures of the photos, as for pictures: each beside all others."""
         figures = measure(self.some, progress)
         sets = np.array_split(self.some, max(1, len(self.some) // ALIKE))
-        figures |= {"closest": float(np.median([closest_pair(each)[0] for each in sets])), "closest_pair": None}
+        figures |= {
+            "closest": float(np.median([closest_pair(each)[0] for each in sets])),
+            "closest_pair": None,
+        }
         near = find_neighbours(self.some, self.all, NEAREST + 1)
         others = Neighbours(*(part[:, 1:] for part in near))  # the first is the photo itself
         return figures | _likeness(others) | {"swd": self._swd(self._rest)}

@@ -38,7 +38,6 @@ from catdcgan.run.memory import FLOAT, SMALLER, memory_there_is, parameter_count
 from catdcgan.settings import IMAGE_MODES, is_image_size
 from catdcgan.tf1 import tf
 
-
 AVERAGE = "/ExponentialMovingAverage"  # ends the name of a variable's average, as TensorFlow calls it
 
 
@@ -49,6 +48,11 @@ class Architecture(NamedTuple):
     base_filters: int  # width
     image_size: int  # side of the pictures, in pixels
     channels: int  # 3 for colour, 1 for grayscale
+
+    @property
+    def image_mode(self) -> str:
+        """The name of these colours in `IMAGE_MODES`."""
+        return next(mode for mode, channels in IMAGE_MODES.items() if channels == self.channels)
 
 
 def read_architecture(path: str | os.PathLike[str]) -> Architecture:

@@ -22,7 +22,12 @@ from catdcgan.settings import FIXED, MOST, from_record
 
 
 def record_start(
-    file: Path, step: int, settings: Mapping[str, Any], data: Mapping[str, Any], workers: int = 1, origin: Mapping[str, Any] | None = None
+    file: Path,
+    step: int,
+    settings: Mapping[str, Any],
+    data: Mapping[str, Any],
+    workers: int = 1,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Record a start of training in an atomic write; call it under the `lock`.
 

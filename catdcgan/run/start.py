@@ -47,7 +47,8 @@ def checked_settings(
     Raises:
         ValueError: the run would never end, or has an unknown distribution of latents or precision.
         CheckpointError: there is a run and should be none, or the reverse.
-        InputError: the workers cannot train together, or not with held-out images, or mixed precision cannot work.
+        InputError: the workers cannot train together, or not with held-out images, or mixed precision
+            cannot work.
         TrainingError: memory is too small.
     """
     if settings.epoch_count is None and settings.step_count is None:
@@ -68,7 +69,13 @@ def common_facts(settings: Settings, data: TrainingData, resume: bool) -> dict[s
     """What must be the same for all workers that train together; the images may be in different folders."""
     computing = versions()
     same = {name: computing[name] for name in ("catdcgan", "tensorflow", "numpy", "device")}
-    return to_record(settings) | {"data_source": None, "start_from": None} | data.facts() | same | {"resume": resume}
+    return (
+        to_record(settings)
+        | {"data_source": None, "start_from": None}
+        | data.facts()
+        | same
+        | {"resume": resume}
+    )
 
 
 def start_run(

@@ -11,7 +11,7 @@ from typing import Any
 from catdcgan.errors import InputError
 from catdcgan.run.checkpoint import read_architecture, restore, variable_names
 from catdcgan.run.checkpoint_files import ENDINGS, existing_checkpoint, find_checkpoint
-from catdcgan.settings import IMAGE_MODES, Settings
+from catdcgan.settings import Settings
 from catdcgan.tf1 import tf
 
 DISCRIMINATOR = "discriminator.ckpt"  # may stand beside a model.ckpt, which holds a generator alone
@@ -24,10 +24,13 @@ def settings_of(path: str) -> dict[str, Any]:
     Raises:
         CheckpointError: as in `read_architecture`.
     """
+    return _sizes(path) | {"generator_waits": 0 if discriminator_of(path) else WAIT}
+
+
+def _sizes(path: str) -> dict[str, Any]:
     made = read_architecture(path)
-    (mode,) = (mode for mode, channels in IMAGE_MODES.items() if channels == made.channels)
-    taken = {"z_dim": made.z_dim, "base_filters": made.base_filters, "image_size": made.image_size}
-    return taken | {"image_mode": mode, "generator_waits": 0 if discriminator_of(path) else WAIT}
+    sizes = {"z_dim": made.z_dim, "base_filters": made.base_filters, "image_size": made.image_size}
+    return sizes | {"image_mode": made.image_mode}
 
 
 def refuse_contradiction(settings: Settings, path: str, options: Mapping[str, str]) -> None:
@@ -36,9 +39,9 @@ def refuse_contradiction(settings: Settings, path: str, options: Mapping[str, st
     Raises:
         InputError: one of them does not.
     """
-    for name, value in settings_of(path).items():
+    for name, value in _sizes(path).items():
         given = getattr(settings, name)
-        if given != value and name != "generator_waits":
+        if given != value:
             raise InputError(
                 f"{options[name]} {given} does not fit {path}, which was trained with {value}: leave it out"
             )
@@ -74,12 +77,14 @@ def restore_start(
     restore(sess, path, [*sampling_variables.values()], averages)
     discriminator = discriminator_of(path)
     if discriminator:
-        own = [v for name, v in variables.items() if name.startswith("discriminator/") and "/Adam" not in name]
+        own = [
+            v for name, v in variables.items() if name.startswith("discriminator/") and "/Adam" not in name
+        ]
         restore(sess, discriminator, own)
     return {
         "generator": str(path),
         "fingerprint": fingerprint(path),
-        "discriminator": discriminator and str(discriminator),
+        "discriminator": str(discriminator) if discriminator else None,
     }
 
 

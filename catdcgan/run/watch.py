@@ -45,7 +45,7 @@ class Watch:
             )
 
     def check_outputs(self, step: int, record: Mapping[str, float]) -> None:
-        """Check the discriminator's mean outputs on real, generated and held-out images, as in the history."""
+        """Check the discriminator's mean outputs on images, in a record of the history."""
         self._outputs.append((record["d_real"], record["d_fake"], record["d_held_out"]))
         real, fake, held_out = (sum(part) / len(self._outputs) for part in zip(*self._outputs, strict=True))
         if len(self._outputs) < GRIDS or real - fake < APART:
@@ -55,9 +55,9 @@ class Watch:
             self._warn(
                 step,
                 "the discriminator knows its pictures by heart",
-                f"It takes them for real with {real:.2f}, others of their kind with {held_out:.2f}, and "
-                f"generated ones with {fake:.2f} (means of the last {GRIDS} sample grids). Use more pictures, "
-                "--augment, or an earlier checkpoint",
+                f"It takes them for real with {real:.2f}, held-out ones with {held_out:.2f}, and "
+                f"generated ones with {fake:.2f} (means of the last {GRIDS} sample grids). Use more "
+                "pictures, --augment, or an earlier checkpoint",
             )
 
     def check_images(self, step: int, generated: np.ndarray, real: np.ndarray) -> None:

@@ -92,7 +92,10 @@ ALONE = Workers()
 def add_worker_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which processes train."""
     add, unset = parser.add_argument, argparse.SUPPRESS
-    text = "train in N processes on this machine, each with a GPU or with its share of the cores"
+    text = (
+        "train in N processes on this machine, each with a GPU or its share of the cores; they open ports, "
+    )
+    text += "so use it in trusted networks only"
     add("--devices", type=whole(1, MOST_DEVICES), default=1, metavar="N", help=text)
     text = "train on several machines, the same list on each; for trusted networks only (default: TF_CONFIG)"
     add("--workers", type=_addresses, default=unset, metavar="HOST:PORT,HOST:PORT", help=text)

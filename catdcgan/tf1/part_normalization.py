@@ -38,9 +38,12 @@ def normalize_part(
     epsilon = max(epsilon, LEAST_EPSILON)
     values = tf.cast(tf.size(inputs[..., 0]), tf.float32)  # of this part, in a channel
     _, mean, variance = tf.nn.fused_batch_norm(inputs, gamma, beta, epsilon=epsilon)
-    square = variance * (1 - 1 / values) + tf.square(mean)  # the variance is the unbiased one
-    mean, square = tf.unstack(total(share * tf.stack([mean, square])))
-    variance = tf.nn.relu(square - tf.square(mean))
+    variance *= 1 - 1 / values  # it was the unbiased one
+    # The difference of two squares loses digits, hence float64.
+    mean, variance, part = (tf.cast(each, tf.float64) for each in (mean, variance, share))
+    mean, square = tf.unstack(total(part * tf.stack([mean, variance + tf.square(mean)])))
+    variance = tf.cast(square - tf.square(mean), tf.float32)
+    mean = tf.cast(mean, tf.float32)
 
     def affine(inputs: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
         return tf.nn.fused_batch_norm(inputs, scale, offset, mean, variance, epsilon, is_training=False)[0]

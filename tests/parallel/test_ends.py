@@ -90,8 +90,9 @@ def error_of(process: subprocess.Popen[str]) -> str:
     """The one error of a process that ends with status 1."""
     _, text = process.communicate(timeout=FOREVER)
     assert process.returncode == 1, text
-    (line,) = [line for line in text.splitlines() if not line.startswith("Waiting for worker")]
-    return line
+    lines = [line for line in text.splitlines() if not line.startswith("Waiting for worker")]
+    assert len(lines) == 1, text
+    return lines[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -20,7 +20,9 @@ from catdcgan.run.history import read_history
 from catdcgan.run.record import read_record
 from catdcgan.run.watch import GRIDS, Watch
 
-SMALL = "--data=drawn --drawn-count=40 --size=32 --base-filters=4 --batch-size=16 --quiet --sample-every-steps=2"
+SMALL = (
+    "--data=drawn --drawn-count=40 --size=32 --base-filters=4 --batch-size=16 --quiet --sample-every-steps=2"
+)
 
 
 def test_the_history_has_them_at_each_grid_and_training_is_as_without(
@@ -109,7 +111,9 @@ def test_what_is_no_part_and_no_folder_is_wrong_usage(part: str, capsys: pytest.
     assert "--held-out" in capsys.readouterr().err
 
 
-def test_a_folder_that_does_not_exist_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_does_not_exist_is_one_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["train", *SMALL.split(), f"--out={tmp_path / 'run'}", f"--held-out={tmp_path / 'none'}"]
     assert main(arguments) == 1
     assert f"{tmp_path / 'none'}: no such folder" in capsys.readouterr().err

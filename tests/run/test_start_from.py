@@ -8,29 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_runs import Values, train_tiny
+from tiny_runs import Values, read_checkpoint, same, train_tiny
 
 from catdcgan.cli import main
 from catdcgan.errors import CheckpointError
 from catdcgan.run.checkpoint_files import ENDINGS, NAME, numbered
 from catdcgan.run.record import read_record
 from catdcgan.run.start_from import DISCRIMINATOR, WAIT, discriminator_of, fingerprint
-from catdcgan.tf1 import tf
-
-
-def read(checkpoint: Path) -> Values:
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def part(values: Values, scope: str) -> Values:
     """The weights of a network, without Adam's slots, averages, and batch norm's statistics."""
     other = ("/Adam", "/Adam_1", "/ExponentialMovingAverage", "/moving_mean", "/moving_variance")
     return {name: v for name, v in values.items() if name.startswith(scope) and not name.endswith(other)}
-
-
-def same(one: Values, other: Values) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def start(cats: np.ndarray, folder: Path, source: Path, **changes: Any) -> Path:
@@ -45,8 +35,8 @@ def test_the_generator_is_that_of_the_checkpoint_and_waits_for_a_new_discriminat
 ) -> None:
     source = run / "models" / NAME
     models = start(cats, tmp_path, source, step_count=4, generator_waits=3, average_decay=0.9)
-    first, waited, last = (read(models / f"{NAME}-{step}") for step in (0, 3, 4))
-    there = part(read(source), "generator")
+    first, waited, last = (read_checkpoint(models / f"{NAME}-{step}") for step in (0, 3, 4))
+    there = part(read_checkpoint(source), "generator")
     assert same(part(first, "generator"), there)
     averages = {name: first[f"{name}/ExponentialMovingAverage"] for name in there}
     assert same(averages, there)
@@ -64,16 +54,16 @@ def test_a_discriminator_in_the_checkpoint_or_beside_it_comes_along(
     run: Path, cats: np.ndarray, tmp_path: Path
 ) -> None:
     source = numbered(run / "models")[-1]
-    there = part(read(source), "discriminator")
-    first = read(start(cats, tmp_path / "one", source, step_count=1) / f"{NAME}-0")
+    there = part(read_checkpoint(source), "discriminator")
+    first = read_checkpoint(start(cats, tmp_path / "one", source, step_count=1) / f"{NAME}-0")
     assert same(part(first, "discriminator"), there)
     for ending in ENDINGS:
         shutil.copy(run / "models" / f"{NAME}{ending}", tmp_path)
         shutil.copy(f"{source}{ending}", tmp_path / f"{DISCRIMINATOR}{ending}")
     assert discriminator_of(tmp_path / NAME) == tmp_path / DISCRIMINATOR
-    first = read(start(cats, tmp_path / "two", tmp_path / NAME, step_count=1) / f"{NAME}-0")
+    first = read_checkpoint(start(cats, tmp_path / "two", tmp_path / NAME, step_count=1) / f"{NAME}-0")
     assert same(part(first, "discriminator"), there)
-    assert same(part(first, "generator"), part(read(run / "models" / NAME), "generator"))
+    assert same(part(first, "generator"), part(read_checkpoint(run / "models" / NAME), "generator"))
 
 
 def test_a_checkpoint_of_another_size_is_refused_and_nothing_written(
@@ -87,7 +77,14 @@ def test_a_checkpoint_of_another_size_is_refused_and_nothing_written(
 @pytest.mark.slow
 def test_the_command_line_takes_sizes_and_waiting_from_the_checkpoint(run: Path, tmp_path: Path) -> None:
     out, source = tmp_path / "run", run / "models" / NAME
-    command = ["train", f"--start-from={source}", "--data=drawn", "--drawn-count=20", f"--out={out}", "--quiet"]
+    command = [
+        "train",
+        f"--start-from={source}",
+        "--data=drawn",
+        "--drawn-count=20",
+        f"--out={out}",
+        "--quiet",
+    ]
     assert main([*command, "--steps=1", "--batch-size=16"]) == 0
     record = read_record(out / "run.json")
     assert record
@@ -100,7 +97,11 @@ def test_the_command_line_takes_sizes_and_waiting_from_the_checkpoint(run: Path,
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ("--base-filters=8", 1, "--base-filters 8 does not fit {source}, which was trained with 4: leave it out"),
+        (
+            "--base-filters=8",
+            1,
+            "--base-filters 8 does not fit {source}, which was trained with 4: leave it out",
+        ),
         ("--size=64", 1, "--size 64 does not fit"),
         ("--mode=L", 1, "--mode L does not fit"),
         ("--z-dim=50", 1, "--z-dim 50 does not fit"),
@@ -111,6 +112,7 @@ def test_options_that_contradict_the_checkpoint_are_refused(
     arguments: str, status: int, message: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = run / "models" / NAME, tmp_path / "run"
+    ended: int | str | None
     try:
         ended = main(["train", f"--start-from={source}", "--data=drawn", f"--out={out}", *arguments.split()])
     except SystemExit as error:
@@ -120,7 +122,9 @@ def test_options_that_contradict_the_checkpoint_are_refused(
     assert not out.exists()
 
 
-def test_a_checkpoint_that_is_not_there_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_that_is_not_there_is_one_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["train", f"--start-from={tmp_path / 'none.ckpt'}", "--data=drawn", f"--out={tmp_path / 'run'}"]
     assert main(command) == 1
     assert f"no checkpoint {tmp_path / 'none.ckpt'}" in capsys.readouterr().err
