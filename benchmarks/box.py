@@ -1,6 +1,6 @@
 """Make everything that comes from the model in the box, models/model.ckpt, after it was replaced.
 
-    make box                                      # images/cats.png, walk.webp, directions; the card's knobs
+    make box                                      # images/cats.png, walk.webp, directions, encoder; the card's knobs
     make box FROM=runs/001 FACES=data/cats        # and the training strip, and the card's figures
 
 FROM is the folder of the run that trained it, and FACES that of the photos it was trained on. A picture stays
@@ -20,6 +20,7 @@ from PIL import Image, ImageSequence
 from catdcgan.cli import main as catdcgan
 from catdcgan.evaluate.figures import table
 from catdcgan.explore.directions import read_directions
+from catdcgan.explore.lookalike import encoder_of
 from catdcgan.explore.properties import PROPERTIES
 from catdcgan.files import atomic_write
 
@@ -110,6 +111,7 @@ def main() -> None:
             raise SystemExit(1)
         put(new, "models/directions.npz")
         put(picture, "images/directions.jpg")
+    encoder_of(ROOT / MODEL)  # is made again for another model, and kept beside it
     write_card("knobs", knobs())
     if options.run:
         put(options.run / "images" / "training.png", "images/training.png")

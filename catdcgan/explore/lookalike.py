@@ -104,7 +104,7 @@ def _read(file: Path) -> Encoder | None:
 def find_doubles(
     checkpoint: str | os.PathLike[str],
     photos: np.ndarray,
-    start: np.ndarray,
+    encoder: Encoder,
     seed: int = 0,
     z_distribution: str = "uniform",
     pixel_range: float = 1.0,
@@ -115,7 +115,7 @@ def find_doubles(
     Args:
         checkpoint: as in `sample`.
         photos: uint8 (n, s, s, c), of the size and the channels of the generator's pictures.
-        start: latents (n, z_dim) to begin with, such as `encode` gives.
+        encoder: of the checkpoint, such as `encoder_of` gives; the search starts from its guess.
         seed: above 0, the start is moved at random, and another double is found.
         z_distribution, pixel_range, alpha: as in `sample` and `random_latents`.
 
@@ -130,6 +130,7 @@ def find_doubles(
     if photos.shape[1:] != (image_size, image_size, channels):
         raise InputError(f"{checkpoint} makes pictures of {image_size} pixels, not of {photos.shape[1]}")
     uniform = z_distribution == "uniform"
+    start = encode(encoder, photos)
     if seed:
         start = start + np.random.default_rng(seed).normal(0, SPREAD, start.shape)
     if uniform:  # z = tanh(w) stays within the distribution

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from catdcgan.data.faces import AnnotationError, FaceError, crop_face, eyes_landmarks, face_square, read_annotation
-from catdcgan.data.photos import open_image, upright
-from catdcgan.errors import InputError
+from catdcgan.data.portrait import read_face
 from catdcgan.output import check_file, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
 from catdcgan.settings import IMAGE_MODES, LARGEST_SEED, add_model_options, parse_number, some_path, whole
 
 VARIED = 3  # variations of a double
-LEAST_FACE = 32  # pixels
+TURNED = 0.75  # of a knob's limit: the ends look less like photos
+MOST_PHOTOS = 64  # at once; the search holds all of them in memory
 
 TEXT = """Find the cat most like yours: for each photo, the face, its double, and three variations of the
 double by knobs, side by side in one picture. The double's latent is saved, for catdcgan sample --latents. The face
@@ -46,22 +45,24 @@ def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) ->
 
 def _eyes(text: str) -> np.ndarray:
     """Parse two points: float64 (2, 2)."""
-    numbers = text.split(",")
-    if len(numbers) != 4:
+    eyes = np.array([parse_number(float, number) for number in text.split(",")])
+    if len(eyes) != 4 or not np.isfinite(eyes).all():
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,X,Y, such as 120,200,260,190")
-    return np.array([parse_number(float, number) for number in numbers]).reshape(2, 2)
+    return eyes.reshape(2, 2)
 
 
 def _lookalike(options: argparse.Namespace) -> None:
     eyes: np.ndarray | None = vars(options).get("eyes")
     if eyes is not None and len(options.photos) > 1:
         options.refuse("--eyes are those of one photo")
+    if len(options.photos) > MOST_PHOTOS:
+        options.refuse(f"{len(options.photos)} photos: {MOST_PHOTOS} are the most at once")
     latents = options.out.with_suffix(".npy")
     existing_checkpoint(options.checkpoint)
     for file in (options.out, latents):
         check_file(file)
 
-    from catdcgan.explore.lookalike import encode, encoder_of, find_doubles
+    from catdcgan.explore.lookalike import encoder_of, find_doubles
     from catdcgan.images import save_image
     from catdcgan.latents import save_latents
     from catdcgan.run.checkpoint import read_architecture
@@ -69,11 +70,10 @@ def _lookalike(options: argparse.Namespace) -> None:
 
     model = read_architecture(options.checkpoint)
     (mode,) = (mode for mode, channels in IMAGE_MODES.items() if channels == model.channels)
-    faces = np.stack([read_face(Path(photo), eyes, model.image_size, mode) for photo in options.photos])
+    faces = np.stack([read_face(photo, eyes, model.image_size, mode) for photo in options.photos])
     trained: dict[str, Any] = {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
     encoder = encoder_of(options.checkpoint, options.z, **trained)
-    start = encode(encoder, faces)
-    z = find_doubles(options.checkpoint, faces, start, options.seed, options.z, **trained)
+    z = find_doubles(options.checkpoint, faces, encoder, options.seed, options.z, **trained)
     varied, names = _variations(options.checkpoint, z, options.z)
     cats = sample(options.checkpoint, varied.reshape(-1, z.shape[1]), **trained)
     cats = cats.reshape(len(z), -1, *cats.shape[1:])
@@ -83,46 +83,6 @@ def _lookalike(options: argparse.Namespace) -> None:
         error = np.sqrt(np.square(faces[number] - cats[number, 0].astype(float)).mean())
         say(f"{photo}: the double differs by {error:.0f} gray levels (RMS); on the page: {link(z[number], options.z)}")
     say(f"{len(z)} double{'s' * (len(z) > 1)} in {options.out}, the latents in {latents}")
-
-
-def read_face(photo: Path, eyes: np.ndarray | None, size: int, mode: str) -> np.ndarray:
-    """Cut the face out of a photo: uint8 (size, size, channels).
-
-    Raises:
-        InputError: it cannot be read, or holds no face where the eyes or the landmarks say.
-        OSError: there is no such file.
-    """
-    annotation = Path(f"{photo}.cat")
-    try:
-        with open_image(photo) as image:
-            image.load()
-            if eyes is not None:
-                face = _cut(upright(image), eyes_landmarks(eyes), size)
-            elif annotation.exists():
-                face = _cut(image, read_annotation(annotation.read_text("utf-8")), size)
-            else:
-                face = upright(image)
-                if abs(face.width - face.height) > 1:
-                    raise FaceError(
-                        f"it is {face.width} x {face.height} pixels, and no face square: cut the face out, or "
-                        "say where its eyes are with --eyes"
-                    )
-    except (AnnotationError, FaceError, UnicodeError) as error:
-        raise InputError(f"{photo}: {error}") from None
-    except OSError:
-        raise
-    except Exception as error:  # decoders raise all kinds of errors
-        raise InputError(f"{photo} cannot be read as a picture ({error})") from None
-    square = face.convert(mode).resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(square).reshape(size, size, -1)
-
-
-def _cut(photo: Image.Image, landmarks: np.ndarray, size: int) -> Image.Image:
-    """The face, enlarged if it is small."""
-    side = int(face_square(landmarks).side)
-    if side < LEAST_FACE:
-        raise FaceError(f"the face is {side} pixels wide: {LEAST_FACE} are the least")
-    return crop_face(photo, landmarks, min(size, side))
 
 
 def _variations(checkpoint: str, z: np.ndarray, distribution: str) -> tuple[np.ndarray, list[list[str]]]:
@@ -143,7 +103,7 @@ def _variations(checkpoint: str, z: np.ndarray, distribution: str) -> tuple[np.n
         if len(rows) > VARIED:
             break
         up = z @ vector < 0
-        rows.append(shift_latents(z, np.where(up, high, low)[:, None] * vector, distribution))
+        rows.append(shift_latents(z, TURNED * np.where(up, high, low)[:, None] * vector, distribution))
         ends = (PROPERTIES[name].less, PROPERTIES[name].more) if name in PROPERTIES else ("-", "+")
         for row, turned in zip(names, up, strict=True):
             row.append(f"{name}: {ends[int(turned)]}")

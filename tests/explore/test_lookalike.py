@@ -14,10 +14,11 @@ from tiny_runs import save_lively_generator
 from catdcgan import draw_cats, random_latents, sample
 from catdcgan.cli import main
 from catdcgan.data.faces import EYES_AT, eyes_landmarks, face_square
+from catdcgan.data.portrait import read_face
 from catdcgan.errors import InputError
 from catdcgan.explore import lookalike
 from catdcgan.explore.lookalike import Encoder, encode, encoder_of, find_doubles, make_encoder
-from catdcgan.explore.lookalike_command import link, read_face
+from catdcgan.explore.lookalike_command import MOST_PHOTOS, link
 from catdcgan.run.checkpoint import Architecture
 from catdcgan.run.checkpoint_files import ENDINGS, NAME
 
@@ -51,19 +52,19 @@ def test_the_encoder_is_better_than_any_fixed_guess_on_pictures_it_has_not_seen(
 
 def test_the_search_ends_nearer_to_the_photo_than_it_began(model: Path, encoder: Encoder) -> None:
     photos = sample(model, random_latents(3, 8, seed=9))
-    start = encode(encoder, photos)
-    found = find_doubles(model, photos, start)
+    start = np.clip(encode(encoder, photos), -1, 1)
+    found = find_doubles(model, photos, encoder)
     assert found.shape == (3, 8)
     assert np.abs(found).max() <= 1
-    for photo, before, after in zip(photos, sample(model, np.clip(start, -1, 1)), sample(model, found), strict=True):
+    for photo, before, after in zip(photos, sample(model, start), sample(model, found), strict=True):
         assert rms(photo, after) < 0.7 * rms(photo, before)
-    assert np.array_equal(found, find_doubles(model, photos, start)), "the same each time"
-    assert not np.array_equal(found, find_doubles(model, photos, start, seed=1))
+    assert np.array_equal(found, find_doubles(model, photos, encoder)), "the same each time"
+    assert not np.array_equal(found, find_doubles(model, photos, encoder, seed=1))
 
 
-def test_photos_of_another_size_are_refused(model: Path) -> None:
+def test_photos_of_another_size_are_refused(model: Path, encoder: Encoder) -> None:
     with pytest.raises(InputError, match="makes pictures of 32 pixels, not of 48"):
-        find_doubles(model, draw_cats(1, size=48), np.zeros((1, 8)))
+        find_doubles(model, draw_cats(1, size=48), encoder)
 
 
 def test_the_encoder_is_made_once_and_again_for_another_generator(
@@ -142,15 +143,18 @@ def test_the_command_makes_a_sheet_and_latents_that_sample_takes(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ("wide.png", 1, "wide.png: it is 80 x 40 pixels, and no face square"),
+        ("wide.png", 1, "wide.png: it has 80 x 40 pixels, which is no face square"),
         ("wide.png --eyes=200,20,240,20", 1, "wide.png: the eyes, at (220, 20), lie outside the photo"),
-        ("wide.png --eyes=20,20,24,20", 1, "wide.png: the face is 9 pixels wide"),
+        ("wide.png --eyes=20,20,24,20", 1, "wide.png: the face is 9.1 pixels wide, below 32"),
         ("wide.png --eyes=20,20,20,20", 1, "wide.png: both eyes are at one point"),
         ("text.png", 1, "text.png cannot be read as a picture"),
         ("none.png", 1, "none.png"),
         ("marked.png", 1, "marked.png: expected the number 9"),
+        ("small.png", 1, "small.png: the face is 16 pixels wide, below 32"),
         ("wide.png wide.png --eyes=1,2,3,4", 2, "--eyes are those of one photo"),
         ("wide.png --eyes=1,2,3", 2, "is not X,Y,X,Y"),
+        ("wide.png --eyes=1,2,3,nan", 2, "is not X,Y,X,Y"),
+        (" wide.png" * (MOST_PHOTOS + 1), 2, "65 photos: 64 are the most at once"),
         ("wide.png --out=cats.txt", 2, "no picture's name"),
     ],
 )
@@ -166,6 +170,7 @@ def test_bad_photos_are_one_error_each(
     monkeypatch.chdir(tmp_path)
     for name in ("wide.png", "marked.png"):
         Image.new("RGB", (80, 40)).save(name)
+    Image.new("RGB", (16, 16)).save("small.png")
     Path("text.png").write_text("no picture")
     Path("marked.png.cat").write_text("8 1 2 3")
     before = sorted(tmp_path.iterdir())

@@ -406,6 +406,15 @@ def test_link_restores_the_cat_to_the_bit(open_page: Open, html: Path, model: Pa
     known = link_of(again)
     again.evaluate("link => { location.hash = link; }", link)
     again.wait_for_timeout(100)
+    assert np.array_equal(pixels(again), pixels(page)), "a link opened in the same page"
+    again.fill("#number", "8")
+    assert link_of(again) == known
+    again.evaluate(
+        "text => { const clipboardData = new DataTransfer(); clipboardData.setData('text/plain', text);"
+        "  document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true})); }",
+        f"on the page: {link}\n",
+    )
+    again.wait_for_timeout(100)
     assert np.array_equal(pixels(again), pixels(page)), "a link pasted into an open page"
     assert open_page(html, known).input_value("#number") == "8"
     wrong = open_page(html, "#nonsense")
