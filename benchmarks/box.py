@@ -1,6 +1,6 @@
 """Make everything that comes from the model in the box, models/model.ckpt, after it was replaced.
 
-    make box                                      # images/cats.png, walk.webp, directions, encoder; the card's knobs
+    make box                                      # pictures, knobs, encoder; the card's table of knobs
     make box FROM=runs/001 FACES=data/cats        # and the training strip, and the card's figures
 
 FROM is the folder of the run that trained it, and FACES that of the photos it was trained on. A picture stays

@@ -1,8 +1,8 @@
 """A photo's nearest cat: the latent whose picture is most like it.
 
-A linear encoder guesses the latent from a small version of the photo, and steps of Adam through the generator
-improve on it (Zhu et al. 2016, arXiv:1609.03552). The generator knows only faces like those that it was trained
-on, so what comes out is a relative with the coat and the markings, not a copy.
+A linear encoder guesses the latent from a small version of the photo, and steps of Adam through the
+generator improve on it (Zhu et al. 2016, arXiv:1609.03552). The generator knows only faces like those that it
+was trained on, so what comes out is a relative with the coat and the markings, not a copy.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def _features(images: np.ndarray) -> np.ndarray:
     return np.concatenate([values, np.ones((len(images), 1), np.float32)], 1)
 
 
-def make_encoder(checkpoint: str | os.PathLike[str], z_distribution: str = "uniform", **trained: Any) -> Encoder:
+def make_encoder(
+    checkpoint: str | os.PathLike[str], z_distribution: str = "uniform", **trained: Any
+) -> Encoder:
     """Make the encoder of a generator, by ridge regression on its own pictures.
 
     Args:
@@ -75,7 +77,9 @@ def make_encoder(checkpoint: str | os.PathLike[str], z_distribution: str = "unif
     return Encoder(weights.astype(np.float16).astype(np.float32), fingerprint(read_weights(checkpoint)))
 
 
-def encoder_of(checkpoint: str | os.PathLike[str], z_distribution: str = "uniform", **trained: Any) -> Encoder:
+def encoder_of(
+    checkpoint: str | os.PathLike[str], z_distribution: str = "uniform", **trained: Any
+) -> Encoder:
     """Read the encoder beside a checkpoint, or make it and keep it there, if that can be written to.
 
     Raises:
@@ -117,7 +121,9 @@ def find_doubles(
         photos: uint8 (n, s, s, c), of the size and the channels of the generator's pictures.
         encoder: of the checkpoint, such as `encoder_of` gives; the search starts from its guess.
         seed: above 0, the start is moved at random, and another double is found.
-        z_distribution, pixel_range, alpha: as in `sample` and `random_latents`.
+        z_distribution: as in `random_latents`.
+        pixel_range: as in `sample`.
+        alpha: as in `sample`.
 
     Returns:
         Latents, float32 (n, z_dim).
@@ -126,7 +132,7 @@ def find_doubles(
         CheckpointError: as in `sample`.
         InputError: the photos are of another size than the generator's pictures.
     """
-    z_dim, base_filters, image_size, channels = read_architecture(checkpoint)
+    _, base_filters, image_size, channels = read_architecture(checkpoint)
     if photos.shape[1:] != (image_size, image_size, channels):
         raise InputError(f"{checkpoint} makes pictures of {image_size} pixels, not of {photos.shape[1]}")
     uniform = z_distribution == "uniform"

@@ -22,8 +22,9 @@ TURNED = 0.75  # of a knob's limit: the ends look less like photos
 MOST_PHOTOS = 64  # at once; the search holds all of them in memory
 
 TEXT = """Find the cat most like yours: for each photo, the face, its double, and three variations of the
-double by knobs, side by side in one picture. The double's latent is saved, for catdcgan sample --latents. The face
-comes from the CAT dataset's landmarks in PHOTO.cat, from --eyes, or it is the whole photo, if that is a square."""
+double by knobs, side by side in one picture. The double's latent is saved, for catdcgan sample --latents.
+--eyes says where the face is, or the CAT dataset's landmarks in PHOTO.cat; otherwise the whole photo must be
+the face, a square. docs/knobs-and-exports.md says what to expect."""
 
 
 def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
@@ -33,7 +34,9 @@ def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) ->
     command = add_parser("lookalike", help=text, description=TEXT, formatter_class=help_formatter)
     add, unset = command.add_argument, argparse.SUPPRESS
     add("photos", type=some_path, nargs="+", metavar="PHOTO")
-    text = "where both eyes are in the photo, in pixels from the top left corner: the left one first, as you see it"
+    text = (
+        "the eyes' places in the photo, in pixels from its top left corner, the left one first as you see it"
+    )
     add("--eyes", type=_eyes, default=unset, metavar="X,Y,X,Y", help=text)
     text = "the picture; the latents go into a .npy file beside it"
     add("--out", type=picture_name, default=Path("lookalike.png"), metavar="FILE", help=text)
@@ -81,7 +84,8 @@ def _lookalike(options: argparse.Namespace) -> None:
     save_latents(z, latents)
     for number, photo in enumerate(options.photos):
         error = np.sqrt(np.square(faces[number] - cats[number, 0].astype(float)).mean())
-        say(f"{photo}: the double differs by {error:.0f} gray levels (RMS); on the page: {link(z[number], options.z)}")
+        say(f"{photo}: the double differs by {error:.0f} gray levels (RMS)")
+        say(f"on the page: {link(z[number], options.z)}")
     say(f"{len(z)} double{'s' * (len(z) > 1)} in {options.out}, the latents in {latents}")
 
 
@@ -124,7 +128,7 @@ def _sheet(faces: np.ndarray, cats: np.ndarray, names: list[list[str]]) -> Image
 
 
 def link(latent: np.ndarray, distribution: str) -> str:
-    """What follows the address of the page of `catdcgan export --to page`, to show the cat of a latent (z_dim,)."""
+    """The end of a link to the page of `export --to page` that shows the cat of a latent (z_dim,)."""
     from catdcgan.export.page import LIMITS
 
     numbers = np.rint(np.clip(latent / LIMITS[distribution], -1, 1) * 32767).astype("<i2")

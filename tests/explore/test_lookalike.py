@@ -121,7 +121,11 @@ def test_the_link_is_the_pages() -> None:
 
 
 def test_the_command_makes_a_sheet_and_latents_that_sample_takes(
-    model: Path, encoder: Encoder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model: Path,
+    encoder: Encoder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lookalike, "encoder_of", lambda *args, **options: encoder)
     cats = sample(model, random_latents(2, 8, seed=9))
@@ -175,7 +179,7 @@ def test_bad_photos_are_one_error_each(
     Path("marked.png.cat").write_text("8 1 2 3")
     before = sorted(tmp_path.iterdir())
     try:
-        ended = main(["lookalike", *arguments.split(), "--checkpoint", str(model)])
+        ended: object = main(["lookalike", *arguments.split(), "--checkpoint", str(model)])
     except SystemExit as error:
         ended = error.code
     assert ended == status
