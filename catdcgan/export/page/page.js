@@ -250,9 +250,8 @@ keep("a", numbered(10));
 keep("b", numbered(3));
 for (const [id, value] of [["walk", 0], ["variety", 1]]) set($(id), value);
 addEventListener("hashchange", openLink);
-addEventListener("paste", ({clipboardData}) => { // a link, or its end, such as `catdcgan lookalike` prints
-  const link = /#[\w-]+/.exec(clipboardData.getData("text"));
-  if (link) location.hash = link[0];
+addEventListener("paste", ({clipboardData}) => { // a link, or its end, which `catdcgan lookalike` prints
+  location.hash = /#[\w-]+|$/.exec(clipboardData.getData("text"))[0] || location.hash;
 });
 openLink();
 showSheet(0);
