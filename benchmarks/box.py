@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image, ImageSequence
 
+from catdcgan import draw_cats
 from catdcgan.cli import main as catdcgan
 from catdcgan.evaluate.figures import table
 from catdcgan.explore.directions import read_directions
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 MODEL = "models/model.ckpt"
 CARD = ROOT / "models" / "README.md"
 SAME = 5  # mean difference in gray levels: WebP turns a few of 1 into 2; other cats differ by tens
+DOUBLES = 4  # painted cats whose doubles are shown; photos must not be
 
 COMMANDS = {
     "images/cats.png": "sample --count 36",
@@ -111,7 +113,14 @@ def main() -> None:
             raise SystemExit(1)
         put(new, "models/directions.npz")
         put(picture, "images/directions.jpg")
-    encoder_of(ROOT / MODEL)  # is made again for another model, and kept beside it
+        encoder_of(ROOT / MODEL)  # is made again for another model, and kept beside it
+        painted = [Path(folder, f"{number}.png") for number in range(DOUBLES)]
+        for file, cat in zip(painted, draw_cats(DOUBLES, size=128), strict=True):
+            Image.fromarray(cat).save(file)
+        new = Path(folder, "doubles.jpg")
+        if catdcgan(["lookalike", *map(str, painted), *checkpoint, "--out", str(new)]):
+            raise SystemExit(1)
+        put(new, "images/doubles.jpg")
     write_card("knobs", knobs())
     if options.run:
         put(options.run / "images" / "training.png", "images/training.png")
