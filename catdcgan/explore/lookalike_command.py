@@ -33,7 +33,8 @@ def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) ->
     text = "find the cat most like yours"
     command = add_parser("lookalike", help=text, description=TEXT, formatter_class=help_formatter)
     add, unset = command.add_argument, argparse.SUPPRESS
-    add("photos", type=some_path, nargs="+", metavar="PHOTO")
+    text = "a photo of a cat; each becomes a row of the picture"
+    add("photos", type=some_path, nargs="+", metavar="PHOTO", help=text)
     text = (
         "the eyes' places in the photo, in pixels from its top left corner, the left one first as you see it"
     )
