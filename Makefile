@@ -24,7 +24,7 @@ help:
 	@echo "make lint       check style and types"
 	@echo "make format     let ruff format the code and fix what it can"
 	@echo "make bench      measure how fast training, sampling and starting are"
-	@echo "make box        for maintainers: make what comes from models/model.ckpt; FROM=... FACES=... for more of it"
+	@echo "make box        for maintainers: a new model, or what comes from it: CHECKPOINT=... FROM=... FACES=..."
 	@echo "make clean      remove .venv and the caches; what you trained stays"
 	@echo "make pins       for maintainers: renew the versions in constraints.txt"
 
@@ -85,11 +85,11 @@ bench: .venv/.installed
 	.venv/bin/python benchmarks/growth.py
 	.venv/bin/python benchmarks/startup.py
 
-# A new model in the box: its pictures, knobs and card. FROM=FOLDER, the run that trained it, brings the
-# training strip; FACES=FOLDER, the photos, the card's figures.
+# A new model in the box, with its pictures, knobs and card: CHECKPOINT=FILE. FROM=FOLDER, the run that trained it,
+# brings the training strip; FACES=FOLDER, photos, the card's figures.
 box: .venv/.installed
 	$(if $(FACES),$(PIP_INSTALL) -c constraints.txt opencv-python-headless)
-	.venv/bin/python benchmarks/box.py $(if $(FROM),--run '$(FROM)') $(if $(FACES),--faces '$(FACES)')
+	.venv/bin/python benchmarks/box.py $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') $(if $(FROM),--run '$(FROM)') $(if $(FACES),--faces '$(FACES)')
 
 # These two files say that an installation came to its end, and since when: of what drawing and training need,
 # and of that and the extras for the notebook and the tests. It is done again when one of the two files that

@@ -1,10 +1,11 @@
-"""Make everything that comes from the model in the box, models/model.ckpt, after it was replaced.
+"""Put a model into the box, models/, and make everything that comes from it.
 
     make box                                      # pictures, knobs, encoder; the card's table of knobs
-    make box FROM=runs/001 FACES=data/cats        # and the training strip, and the card's figures
+    make box CHECKPOINT=runs/001/models/model.ckpt-22000 FROM=runs/001 FACES=data/cats
 
-FROM is the folder of the run that trained it, and FACES that of the photos it was trained on. A picture stays
-as it is where the new one looks the same: another CPU rounds a few pixels to the next gray level.
+CHECKPOINT is a new model, both its networks, as training numbers it. FROM is the folder of the run that
+trained it, for the training strip, and FACES one of photos, for the card's figures. A picture stays as it is
+where the new one looks the same: another CPU rounds a few pixels to the next gray level.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image, ImageSequence
 
-from catdcgan import draw_cats
+from catdcgan import discriminator, draw_cats, generator
 from catdcgan.cli import main as catdcgan
 from catdcgan.evaluate.figures import table
 from catdcgan.explore.directions import read_directions
 from catdcgan.explore.lookalike import encoder_of
 from catdcgan.explore.properties import PROPERTIES
 from catdcgan.files import atomic_write
+from catdcgan.run.checkpoint import read_architecture, restore, save
+from catdcgan.tf1 import tf
 
 ROOT = Path(__file__).parents[1]
 MODEL = "models/model.ckpt"
+NETWORKS = {"generator": "model.ckpt", "discriminator": "discriminator.ckpt"}
 CARD = ROOT / "models" / "README.md"
 SAME = 5  # mean difference in gray levels: WebP turns a few of 1 into 2; other cats differ by tens
 DOUBLES = 4  # painted cats whose doubles are shown; photos must not be
@@ -35,6 +39,20 @@ COMMANDS = {
     "images/cats.png": "sample --count 36",
     "images/walk.webp": "sample --walk 3 10 9 17",
 }
+
+
+def put_networks(checkpoint: Path, folder: Path) -> None:
+    """Take both networks from a numbered checkpoint, the generator averaged if it has averages."""
+    made = read_architecture(checkpoint)
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as sess:
+        z = tf.placeholder(tf.float32, (None, made.z_dim))
+        width = made.base_filters
+        fake = generator(z, made.channels, base_filters=width, image_size=made.image_size)
+        discriminator(fake, base_filters=width)
+        for scope, name in NETWORKS.items():
+            variables = tf.global_variables(scope)
+            restore(sess, checkpoint, variables, averages=True)
+            save(sess, tf.train.Saver(variables), folder / name)
 
 
 def looks_same(new: Path, old: Path) -> bool:
@@ -98,9 +116,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--checkpoint", type=Path, help="a run's numbered checkpoint, the new model")
     parser.add_argument("--run", type=Path, help="folder of the run that trained the model")
-    parser.add_argument("--faces", type=Path, help="folder of the photos it was trained on")
+    parser.add_argument("--faces", type=Path, help="folder of photos to compare with")
     options = parser.parse_args()
+    if options.checkpoint:
+        put_networks(options.checkpoint, ROOT / "models")
     checkpoint = ["--checkpoint", str(ROOT / MODEL)]
     with TemporaryDirectory() as folder:
         for name, command in COMMANDS.items():

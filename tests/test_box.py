@@ -10,8 +10,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_runs import read_checkpoint, same, train_tiny
 
-from catdcgan import draw_cats, save_animation
+from catdcgan import draw_cats, random_latents, sample, save_animation
+from catdcgan.run.checkpoint_files import numbered
+from catdcgan.run.start_from import discriminator_of
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,6 +59,22 @@ def test_picture_is_replaced_only_by_one_that_shows_something_else(
         write(images, new)
         box.put(new, old.name)
         assert old.read_bytes() == new.read_bytes()
+
+
+def test_new_model_is_the_averaged_generator_and_the_discriminator_of_a_numbered_checkpoint(
+    box: ModuleType, tmp_path: Path
+) -> None:
+    train_tiny(draw_cats(16, size=32), tmp_path, average_decay=0.5)
+    trained = numbered(tmp_path / "models")[-1]
+    box.put_networks(trained, tmp_path / "box")
+    z = random_latents(2, 8)
+    model = tmp_path / "box" / "model.ckpt"
+    assert np.array_equal(sample(model, z), sample(trained, z))
+    own = discriminator_of(model)
+    assert own == tmp_path / "box" / "discriminator.ckpt"
+    was = read_checkpoint(trained)
+    names = [name for name in was if name.startswith("discriminator/") and "/Adam" not in name]
+    assert same(read_checkpoint(own), {name: was[name] for name in names})
 
 
 def test_table_takes_the_place_of_the_one_in_the_card(
