@@ -79,11 +79,12 @@ def read_annotation(text: str) -> np.ndarray:
 
 
 def eyes_landmarks(eyes: np.ndarray) -> np.ndarray:
-    """Landmarks (9, 2) of a face of which only the eyes are known, from their places (2, 2), the left first.
+    """Landmarks (9, 2) of a face of which only the eyes' places (2, 2) are known, in either order.
 
-    The ears are put where they are in the average face: the eyes then lie as `EYES_APART` says.
+    The eye further left is taken for the left one, so the face must not stand on its head. The ears are put
+    where they are in the average face: the eyes then lie as `EYES_APART` says.
     """
-    left, right = np.asarray(eyes, np.float64)
+    left, right = sorted(np.asarray(eyes, np.float64), key=lambda eye: eye[0])
     middle, across = (left + right) / 2, (right - left) / EYES_APART
     down = np.array([-across[1], across[0]])
     ears = [middle - across / 2] * 3 + [middle + across / 2] * 3

@@ -18,7 +18,10 @@ from catdcgan.data.faces import (
 )
 from catdcgan.data.photos import open_image, upright
 from catdcgan.errors import InputError
+from catdcgan.files import refuse_special
 
+LANDMARKS_SUFFIX = ".cat"
+LARGEST_ANNOTATION = 4096  # bytes
 LEAST_SIDE = 32  # pixels; the smallest networks' pictures have as many
 
 
@@ -28,9 +31,9 @@ def read_face(
     """Cut the face out of a photo.
 
     Args:
-        photo: the file. If neither its eyes are given nor the CAT dataset's landmarks lie beside it, as
-            ``PHOTO.cat``, the whole photo must be the face, a square.
-        eyes: where they are, (2, 2) in pixels of the upright photo, the left one first.
+        photo: the file. Unless its eyes are given, or `has_landmarks`, the whole photo must be the face, a
+            square.
+        eyes: where they are, (2, 2) in pixels of the upright photo.
         size: of the result in pixels; a smaller face is enlarged.
         mode: "RGB" or "L".
 
@@ -41,24 +44,42 @@ def read_face(
         InputError: the file cannot be read as a picture, or has no face of `LEAST_SIDE` pixels there.
         OSError: there is no such file, or it may not be read.
     """
-    annotation = Path(f"{photo}.cat")
+    source = f"{photo}{LANDMARKS_SUFFIX}" if eyes is None and has_landmarks(photo) else f"{photo}"
     try:
         with open_image(photo) as image:
             image.load()
             if eyes is not None:
-                face = _cut(upright(image), eyes_landmarks(eyes), size)
-            elif annotation.exists():  # in pixels of the photo as stored: see `prepare_photos`
-                face = _cut(image, read_annotation(annotation.read_text("utf-8-sig", "replace")), size)
+                face = _at_eyes(upright(image), np.asarray(eyes, np.float64), size)
+            elif has_landmarks(photo):  # in pixels of the photo as stored: see `prepare_photos`
+                refuse_special(Path(source))
+                text = Path(source).read_bytes()[:LARGEST_ANNOTATION].decode("utf-8-sig", "replace")
+                face = _cut(image, read_annotation(text), size)
             else:
                 face = _whole(upright(image))
     except (AnnotationError, FaceError) as error:
-        raise InputError(f"{photo}: {error}") from None
+        raise InputError(f"{source}: {error}") from None
+    except (InputError, MemoryError):
+        raise
     except Exception as error:  # decoders raise all kinds of errors
         if isinstance(error, OSError) and error.errno:
             raise
-        raise InputError(f"{photo} cannot be read as a picture ({error})") from None
+        raise InputError(f"{photo} cannot be read ({error}): save it as a JPEG or PNG picture") from None
     square = face.convert(mode).resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(square).reshape(size, size, -1)
+
+
+def has_landmarks(photo: str | os.PathLike[str]) -> bool:
+    """Whether the CAT dataset's landmarks lie beside a photo, as ``PHOTO.cat``."""
+    return os.path.exists(f"{photo}{LANDMARKS_SUFFIX}")
+
+
+def _at_eyes(photo: Image.Image, eyes: np.ndarray, size: int) -> Image.Image:
+    for x, y in eyes:
+        if not (0 <= x <= photo.width and 0 <= y <= photo.height):
+            raise FaceError(
+                f"an eye, at ({x:g}, {y:g}), lies outside the {photo.width} x {photo.height} pixels"
+            )
+    return _cut(photo, eyes_landmarks(eyes), size)
 
 
 def _cut(photo: Image.Image, landmarks: np.ndarray, size: int) -> Image.Image:
@@ -69,9 +90,9 @@ def _cut(photo: Image.Image, landmarks: np.ndarray, size: int) -> Image.Image:
 def _whole(photo: Image.Image) -> Image.Image:
     if abs(photo.width - photo.height) > 1:
         raise FaceError(
-            f"it has {photo.width} x {photo.height} pixels, which is no face square: say where the eyes are "
-            "with --eyes, or cut the face out"
+            f"{photo.width} x {photo.height} pixels are not a square picture of a face: say where the eyes "
+            "are with --eyes, or cut the face out"
         )
     if photo.width < LEAST_SIDE:
-        raise FaceError(f"the face is {photo.width} pixels wide, below {LEAST_SIDE}")
+        raise FaceError(f"the face is {photo.width} pixels wide, below {LEAST_SIDE}: take a larger picture")
     return photo

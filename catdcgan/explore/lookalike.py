@@ -8,8 +8,9 @@ was trained on, so what comes out is a relative with the coat and the markings, 
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from catdcgan.errors import InputError
 from catdcgan.explore.directions import fingerprint
-from catdcgan.files import atomic_write
+from catdcgan.files import atomic_write, refuse_special
 from catdcgan.latents import random_latents
 from catdcgan.model import generator
 from catdcgan.run.checkpoint import read_architecture, restore
@@ -33,14 +34,15 @@ RIDGE = 1.0  # added to the diagonal of the regression: pictures at this size sa
 STEPS, LEARNING_RATE = 60, 0.1  # of Adam; 187 steps and 16 starts are hardly better
 LEVELS = 4  # of the pyramid that is compared: the picture's own size, and half, a quarter, an eighth of it
 LARGEST_START = 0.95  # of a uniform latent's numbers, so that their inverse tanh is finite
-SPREAD = 0.3  # of the noise that another seed adds to the start
+LARGEST_NORMAL = 4  # of a normal latent's numbers; hardly any is further out
+SPREAD = 0.5  # of the noise that another seed adds to the start
 
 
 class Encoder(NamedTuple):
     """A linear map from small pictures to the latents of one generator."""
 
     weights: np.ndarray  # float32 (SIDE * SIDE * channels + 1, z_dim); the last row is added
-    fingerprint: str  # of the generator's weights
+    made_for: str  # the generator's fingerprint, and how its pictures were made
 
 
 def encode(encoder: Encoder, images: np.ndarray) -> np.ndarray:
@@ -56,53 +58,81 @@ def _features(images: np.ndarray) -> np.ndarray:
 
 
 def make_encoder(
-    checkpoint: str | os.PathLike[str], z_distribution: str = "uniform", **trained: Any
+    checkpoint: str | os.PathLike[str],
+    z_distribution: str = "uniform",
+    pixel_range: float = 1.0,
+    alpha: float = 0.2,
 ) -> Encoder:
     """Make the encoder of a generator, by ridge regression on its own pictures.
 
     Args:
         checkpoint: as in `sample`.
         z_distribution: as in `random_latents`.
-        trained: ``pixel_range`` and ``alpha``, as in `sample`.
+        pixel_range: as in `sample`.
+        alpha: as in `sample`.
 
     Raises:
         CheckpointError: as in `sample`.
     """
     z = random_latents(COUNT, read_architecture(checkpoint).z_dim, 1, z_distribution)
-    images = sample_one_by_one(checkpoint, z, **trained)
+    images = sample_one_by_one(checkpoint, z, pixel_range, alpha)
     bar = tqdm(images, "making the encoder", total=COUNT, unit=" images", delay=2, file=screen())
     seen = np.concatenate([_features(image[None]) for image in bar]).astype(np.float64)
     square = seen.T @ seen + RIDGE * np.eye(seen.shape[1])
     weights = np.linalg.solve(square, seen.T @ z)
-    return Encoder(weights.astype(np.float16).astype(np.float32), fingerprint(read_weights(checkpoint)))
+    half = weights.astype(np.float16).astype(np.float32)  # as the file keeps them
+    return Encoder(half, _made_for(checkpoint, z_distribution, pixel_range, alpha))
+
+
+def _made_for(checkpoint: str | os.PathLike[str], *options: object) -> str:
+    return " ".join(map(str, [fingerprint(read_weights(checkpoint)), *options]))
 
 
 def encoder_of(
-    checkpoint: str | os.PathLike[str], z_distribution: str = "uniform", **trained: Any
+    checkpoint: str | os.PathLike[str],
+    z_distribution: str = "uniform",
+    pixel_range: float = 1.0,
+    alpha: float = 0.2,
 ) -> Encoder:
-    """Read the encoder beside a checkpoint, or make it and keep it there, if that can be written to.
+    """Read the encoder beside a checkpoint, or make it and keep it there.
+
+    A warning says so if it cannot be kept: making it takes a minute or two.
+
+    Args:
+        checkpoint: as in `sample`.
+        z_distribution: as in `random_latents`.
+        pixel_range: as in `sample`.
+        alpha: as in `sample`.
 
     Raises:
         CheckpointError: as in `sample`.
+        InputError: a pipe or a device is in the file's place.
     """
-    file, made_for = find_checkpoint(checkpoint).with_name(FILE_NAME), fingerprint(read_weights(checkpoint))
-    if (stored := _read(file)) and stored.fingerprint == made_for:
+    file = find_checkpoint(checkpoint).with_name(FILE_NAME)
+    refuse_special(file)
+    made = read_architecture(checkpoint)
+    shape = (SIDE * SIDE * made.channels + 1, made.z_dim)
+    made_for = _made_for(checkpoint, z_distribution, pixel_range, alpha)
+    if (stored := _read(file, shape)) and stored.made_for == made_for:
         return stored
-    encoder = make_encoder(checkpoint, z_distribution, **trained)
-    if os.access(file.parent, os.W_OK):
+    encoder = make_encoder(checkpoint, z_distribution, pixel_range, alpha)
+    try:
         with atomic_write(file) as partial, partial.open("wb") as stream:
             half = encoder.weights.astype(np.float16)
-            np.savez_compressed(stream, weights=half, fingerprint=np.array(encoder.fingerprint))
+            np.savez_compressed(stream, weights=half, made_for=np.array(encoder.made_for))
+    except OSError as error:
+        warnings.warn(f"the encoder is not kept, and is made again each time: {error}", stacklevel=2)
     return encoder
 
 
-def _read(file: Path) -> Encoder | None:
-    """The encoder in a file; None if there is none, since it can be made again."""
+def _read(file: Path, shape: tuple[int, int]) -> Encoder | None:
+    """The encoder in a file; None if it holds none of this shape, since it can be made again."""
     try:
         with file.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as stored:
-            return Encoder(stored["weights"].astype(np.float32), str(stored["fingerprint"]))
+            weights, made_for = stored["weights"].astype(np.float32), str(stored["made_for"])
     except Exception:  # zipfile and NumPy raise a dozen types for a damaged file
         return None
+    return Encoder(weights, made_for) if weights.shape == shape and np.isfinite(weights).all() else None
 
 
 def find_doubles(
@@ -120,7 +150,7 @@ def find_doubles(
         checkpoint: as in `sample`.
         photos: uint8 (n, s, s, c), of the size and the channels of the generator's pictures.
         encoder: of the checkpoint, such as `encoder_of` gives; the search starts from its guess.
-        seed: above 0, the start is moved at random, and another double is found.
+        seed: above 0, the search starts elsewhere, and mostly ends at a slightly different double.
         z_distribution: as in `random_latents`.
         pixel_range: as in `sample`.
         alpha: as in `sample`.
@@ -130,11 +160,13 @@ def find_doubles(
 
     Raises:
         CheckpointError: as in `sample`.
-        InputError: the photos are of another size than the generator's pictures.
+        InputError: the photos have another size or number of channels than the generator's pictures.
     """
     _, base_filters, image_size, channels = read_architecture(checkpoint)
     if photos.shape[1:] != (image_size, image_size, channels):
-        raise InputError(f"{checkpoint} makes pictures of {image_size} pixels, not of {photos.shape[1]}")
+        raise InputError(
+            f"{checkpoint} makes pictures {(image_size, image_size, channels)}, not {photos.shape[1:]}"
+        )
     uniform = z_distribution == "uniform"
     start = encode(encoder, photos)
     if seed:
@@ -144,7 +176,7 @@ def find_doubles(
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(0)
         free = tf.get_variable("w", initializer=start.astype(np.float32))
-        z = tf.tanh(free) if uniform else tf.identity(free)
+        z = tf.tanh(free) if uniform else tf.clip_by_value(free, -LARGEST_NORMAL, LARGEST_NORMAL)
         generator(z, channels, alpha=alpha, base_filters=base_filters, image_size=image_size)
         images = sampling_output(z, channels, alpha)
         target = tf.constant((photos / 127.5 - 1) * pixel_range, tf.float32)

@@ -6,16 +6,20 @@ import argparse
 import base64
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from catdcgan.data.portrait import read_face
+from catdcgan.data.faces import LARGEST_COORDINATE
+from catdcgan.data.portrait import has_landmarks, read_face
 from catdcgan.output import check_file, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import IMAGE_MODES, LARGEST_SEED, add_model_options, parse_number, some_path, whole
+from catdcgan.settings import IMAGE_MODES, LARGEST_SEED, add_model_options, some_path, whole
+
+if TYPE_CHECKING:
+    from catdcgan.explore.directions import Directions
 
 VARIED = 3  # variations of a double
 TURNED = 0.75  # of a knob's limit: the ends look less like photos
@@ -41,7 +45,7 @@ def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) ->
     add("--eyes", type=_eyes, default=unset, metavar="X,Y,X,Y", help=text)
     text = "the picture; the latents go into a .npy file beside it"
     add("--out", type=picture_name, default=Path("lookalike.png"), metavar="FILE", help=text)
-    text = "another seed finds another double"
+    text = "another seed starts the search elsewhere, and finds a slightly different double"
     add("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N", help=text)
     add_model_options(command)
     command.set_defaults(run=_lookalike, refuse=command.error)
@@ -49,24 +53,30 @@ def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) ->
 
 def _eyes(text: str) -> np.ndarray:
     """Parse two points: float64 (2, 2)."""
-    eyes = np.array([parse_number(float, number) for number in text.split(",")])
-    if len(eyes) != 4 or not np.isfinite(eyes).all():
-        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,X,Y, such as 120,200,260,190")
-    return eyes.reshape(2, 2)
+    try:
+        eyes = np.array([float(number) for number in text.split(",")]).reshape(2, 2)
+    except ValueError:
+        eyes = np.array([np.nan])
+    if not (np.abs(eyes) <= LARGEST_COORDINATE).all():
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,X,Y, such as 210,180,330,172")
+    return eyes
 
 
 def _lookalike(options: argparse.Namespace) -> None:
     eyes: np.ndarray | None = vars(options).get("eyes")
     if eyes is not None and len(options.photos) > 1:
-        options.refuse("--eyes are those of one photo")
+        options.refuse("--eyes fits one photo only: give one at a time")
     if len(options.photos) > MOST_PHOTOS:
-        options.refuse(f"{len(options.photos)} photos: {MOST_PHOTOS} are the most at once")
+        options.refuse(f"{len(options.photos)} photos: give at most {MOST_PHOTOS} at once")
     latents = options.out.with_suffix(".npy")
     existing_checkpoint(options.checkpoint)
     for file in (options.out, latents):
         check_file(file)
+        if file.resolve() in [Path(photo).resolve() for photo in options.photos]:
+            options.refuse(f"--out would overwrite the photo {file}: name another picture")
 
     from catdcgan.explore.lookalike import encoder_of, find_doubles
+    from catdcgan.files import atomic_write
     from catdcgan.images import save_image
     from catdcgan.latents import save_latents
     from catdcgan.run.checkpoint import read_architecture
@@ -75,40 +85,50 @@ def _lookalike(options: argparse.Namespace) -> None:
     model = read_architecture(options.checkpoint)
     (mode,) = (mode for mode, channels in IMAGE_MODES.items() if channels == model.channels)
     faces = np.stack([read_face(photo, eyes, model.image_size, mode) for photo in options.photos])
+    for photo in options.photos:
+        if eyes is None and not has_landmarks(photo):
+            say(f"{photo}: without --eyes, the whole picture is taken for the face")
+    knobs = _knobs(options.checkpoint, options.z)
     trained: dict[str, Any] = {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
     encoder = encoder_of(options.checkpoint, options.z, **trained)
     z = find_doubles(options.checkpoint, faces, encoder, options.seed, options.z, **trained)
-    varied, names = _variations(options.checkpoint, z, options.z)
+    varied, names = _variations(knobs, z, options.z)
     cats = sample(options.checkpoint, varied.reshape(-1, z.shape[1]), **trained)
     cats = cats.reshape(len(z), -1, *cats.shape[1:])
-    save_image(_sheet(faces, cats, names), options.out)
-    save_latents(z, latents)
+    with atomic_write(latents) as partial:  # both files, or none
+        save_latents(z, partial)
+        save_image(_sheet(faces, cats, names), options.out)
     for number, photo in enumerate(options.photos):
         error = np.sqrt(np.square(faces[number] - cats[number, 0].astype(float)).mean())
-        say(f"{photo}: the double differs by {error:.0f} gray levels (RMS)")
-        say(f"on the page: {link(z[number], options.z)}")
+        say(f"{photo}: the double differs from the face by {error:.0f} gray levels (RMS)")
+        say(f"link for the page: {link(z[number], options.z)}")
     say(f"{len(z)} double{'s' * (len(z) > 1)} in {options.out}, the latents in {latents}")
 
 
-def _variations(checkpoint: str, z: np.ndarray, distribution: str) -> tuple[np.ndarray, list[list[str]]]:
+def _knobs(checkpoint: str, distribution: str) -> Directions:
+    """The directions beside a checkpoint, else those that need no idea of the pictures."""
+    from catdcgan.explore.directions import directions_file, find_numbered_directions, read_directions
+
+    if directions_file(checkpoint).exists():
+        return read_directions(checkpoint)
+    return find_numbered_directions(checkpoint, distribution)
+
+
+def _variations(knobs: Directions, z: np.ndarray, distribution: str) -> tuple[np.ndarray, list[list[str]]]:
     """Each double (n, z_dim) and its variations, (n, 1 + VARIED, z_dim), and their names.
 
-    A knob is turned away from the end that the double is near.
+    A knob is turned from where the double is past the average cat: a dark coat becomes light.
     """
-    from catdcgan.explore.directions import directions_file, find_numbered_directions, read_directions
     from catdcgan.explore.properties import PROPERTIES
     from catdcgan.latents import shift_latents
 
-    if directions_file(checkpoint).exists():
-        knobs = read_directions(checkpoint)
-    else:
-        knobs = find_numbered_directions(checkpoint, distribution)
+    positions = z @ np.linalg.pinv(knobs.vectors)  # (n, k), in units: a unit of a vector changes one of them
     rows, names = [z], [["double"] for _ in z]
-    for name, vector, (low, high) in zip(knobs.names, knobs.vectors, knobs.limits, strict=True):
-        if len(rows) > VARIED:
-            break
-        up = z @ vector < 0
-        rows.append(shift_latents(z, TURNED * np.where(up, high, low)[:, None] * vector, distribution))
+    for number, name in enumerate(knobs.names[:VARIED]):
+        up = positions[:, number] < 0
+        low, high = knobs.limits[number]
+        step = TURNED * np.where(up, high, low)[:, None] * knobs.vectors[number]
+        rows.append(shift_latents(z, step, distribution))
         ends = (PROPERTIES[name].less, PROPERTIES[name].more) if name in PROPERTIES else ("-", "+")
         for row, turned in zip(names, up, strict=True):
             row.append(f"{name}: {ends[int(turned)]}")

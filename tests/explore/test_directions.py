@@ -324,5 +324,6 @@ def test_models_tracks_the_model_in_the_box_with_its_card_and_directions_alone()
         )
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"not in a git repository: {error}")
-    weights = [f"models/model.ckpt{ending}" for ending in (".data-00000-of-00001", ".index")]
-    assert listed.stdout.split() == ["models/README.md", "models/directions.npz", *weights]
+    names = ["models/README.md", "models/directions.npz", "models/encoder.npz"]
+    names += [f"models/{name}.ckpt{ending}" for name in ("discriminator", "model") for ending in ENDINGS]
+    assert sorted(listed.stdout.split()) == sorted(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_the_search_ends_nearer_to_the_photo_than_it_began(model: Path, encoder:
 
 
 def test_photos_of_another_size_are_refused(model: Path, encoder: Encoder) -> None:
-    with pytest.raises(InputError, match="makes pictures of 32 pixels, not of 48"):
+    with pytest.raises(InputError, match=r"makes pictures \(32, 32, 3\), not \(48, 48, 3\)"):
         find_doubles(model, draw_cats(1, size=48), encoder)
 
 
@@ -77,7 +78,9 @@ def test_the_encoder_is_made_once_and_again_for_another_generator(
     monkeypatch.setattr(lookalike, "make_encoder", None)
     again = encoder_of(tmp_path / NAME)
     assert np.array_equal(first.weights, again.weights)
-    assert first.fingerprint == again.fingerprint
+    assert first.made_for == again.made_for
+    with pytest.raises(TypeError):  # it would be made for other pictures
+        encoder_of(tmp_path / NAME, alpha=0.3)
     save_lively_generator(tmp_path / NAME, Architecture(8, 4, 32, 3), seed=1)
     with pytest.raises(TypeError):  # it would be made
         encoder_of(tmp_path / NAME)
@@ -92,8 +95,10 @@ def test_eyes_alone_mark_out_the_face_in_which_they_lie_as_in_the_average_one() 
     assert square.side == pytest.approx(100)
     assert square.angle == pytest.approx(0)
     assert square.eyes == pytest.approx((122, 80))
-    turned = face_square(eyes_landmarks(np.array([[100.0, 80.0], [100.0, 124.0]])))
-    assert (turned.side, turned.angle) == pytest.approx((100, 90))
+    turned = eyes_landmarks(np.array([[100.0, 80.0], [133.0, 124.0]]))
+    assert face_square(turned).side == pytest.approx(125)
+    assert face_square(turned).angle == pytest.approx(53.13, abs=0.01)
+    assert np.array_equal(eyes_landmarks(np.array([[133.0, 124.0], [100.0, 80.0]])), turned), "either order"
     assert EYES_AT.tolist() == [0.5, 0.4]
 
 
@@ -136,7 +141,7 @@ def test_the_command_makes_a_sheet_and_latents_that_sample_takes(
     assert main(["lookalike", *photos, "--checkpoint", str(model), f"--out={out}"]) == 0
     said = capsys.readouterr().out
     assert f"2 doubles in {out}, the latents in {out.with_suffix('.npy')}" in said
-    assert said.count("on the page: #") == 2
+    assert said.count("link for the page: #") == 2
     z = np.load(out.with_suffix(".npy"))
     sheet = np.asarray(Image.open(out))
     assert sheet.shape == (2 * (32 + 16), 5 * 36 - 4, 3)
@@ -147,18 +152,22 @@ def test_the_command_makes_a_sheet_and_latents_that_sample_takes(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ("wide.png", 1, "wide.png: it has 80 x 40 pixels, which is no face square"),
-        ("wide.png --eyes=200,20,240,20", 1, "wide.png: the eyes, at (220, 20), lie outside the photo"),
+        ("wide.png", 1, "wide.png: 80 x 40 pixels are not a square picture of a face"),
+        ("wide.png --eyes=200,20,240,20", 1, "wide.png: an eye, at (200, 20), lies outside the 80 x 40"),
         ("wide.png --eyes=20,20,24,20", 1, "wide.png: the face is 9.1 pixels wide, below 32"),
         ("wide.png --eyes=20,20,20,20", 1, "wide.png: both eyes are at one point"),
-        ("text.png", 1, "text.png cannot be read as a picture"),
+        ("text.png", 1, "text.png cannot be read (cannot identify"),
         ("none.png", 1, "none.png"),
-        ("marked.png", 1, "marked.png: expected the number 9"),
+        ("marked.png", 1, "marked.png.cat: expected the number 9"),
         ("small.png", 1, "small.png: the face is 16 pixels wide, below 32"),
-        ("wide.png wide.png --eyes=1,2,3,4", 2, "--eyes are those of one photo"),
+        ("wide.png wide.png --eyes=1,2,3,4", 2, "--eyes fits one photo only"),
         ("wide.png --eyes=1,2,3", 2, "is not X,Y,X,Y"),
         ("wide.png --eyes=1,2,3,nan", 2, "is not X,Y,X,Y"),
-        (" wide.png" * (MOST_PHOTOS + 1), 2, "65 photos: 64 are the most at once"),
+        ("wide.png --eyes=(1,2),(3,4)", 2, "is not X,Y,X,Y"),
+        ("wide.png --eyes=1,2,3,1e99", 2, "is not X,Y,X,Y"),
+        ("small.png --out=small.png", 2, "--out would overwrite the photo small.png"),
+        ("piped.png", 1, "piped.png.cat is a pipe or a device"),
+        (" wide.png" * (MOST_PHOTOS + 1), 2, "65 photos: give at most 64 at once"),
         ("wide.png --out=cats.txt", 2, "no picture's name"),
     ],
 )
@@ -172,11 +181,12 @@ def test_bad_photos_are_one_error_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("wide.png", "marked.png"):
+    for name in ("wide.png", "marked.png", "piped.png"):
         Image.new("RGB", (80, 40)).save(name)
     Image.new("RGB", (16, 16)).save("small.png")
     Path("text.png").write_text("no picture")
     Path("marked.png.cat").write_text("8 1 2 3")
+    os.mkfifo("piped.png.cat")
     before = sorted(tmp_path.iterdir())
     try:
         ended: object = main(["lookalike", *arguments.split(), "--checkpoint", str(model)])
