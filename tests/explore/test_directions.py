@@ -27,6 +27,7 @@ from catdcgan.explore.directions import Directions, fingerprint
 from catdcgan.explore.properties import PROPERTIES, SIDE, measure_properties
 from catdcgan.run import checkpoint
 from catdcgan.run.checkpoint import Architecture
+from catdcgan.run.checkpoint_files import ENDINGS
 from catdcgan.sampling import read_weights
 from catdcgan.tf1 import tf
 
