@@ -266,7 +266,7 @@ FIXED = tuple(item.name for item in fields(Settings) if item.metadata["fixed"])
 
 RECIPES: dict[str, dict[str, Any]] = {
     "article": {},  # the defaults
-    "better": {  # trained models/model.ckpt; models/README.md describes the trials behind it
+    "better": {  # models/README.md describes the trials behind it; models/model.ckpt was trained for longer
         "base_filters": 32,
         "batch_size": 16,
         "epoch_count": None,  # no limit: the steps decide
