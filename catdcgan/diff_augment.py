@@ -19,8 +19,16 @@ from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
 
+PROBABILITY = "augment_probability"  # the variable of `follow_overfitting`, and its name in the history
+RISE = 20_000  # images in which the probability could rise from 0 to 1
+
+
 def augment_images(
-    images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor, rows: tf.Tensor | None = None
+    images: tf.Tensor,
+    policy: Sequence[str],
+    seed: tf.Tensor,
+    rows: tf.Tensor | None = None,
+    probability: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Augment each image at random, in a way that gradients can flow through.
 
@@ -44,6 +52,7 @@ def augment_images(
         seed: two integers, shape (2,). Use a new pair for each call; the same pair gives the same bits.
         rows: int32 (3,), where `images` are only some of a batch: the first of them, the end, and the number
             of images in the batch. Each image gets the random numbers that it would get in the whole batch.
+        probability: how likely each image is to be changed at all; None for certainly.
 
     Returns:
         The changed images (n, s, s, c), or `images` itself if the policy is empty.
@@ -57,6 +66,7 @@ def augment_images(
     if not policy:
         return images
     # Not seed + 1, seed + 2: a step would then reuse numbers that the previous step used for something else.
+    unchanged = images
     color_seed, translation_seed, cutout_seed = tf.unstack(
         tf.random.experimental.stateless_split(seed, len(AUGMENT_POLICIES))
     )
@@ -68,7 +78,29 @@ def augment_images(
         images = _translate(images, moves)
     if "cutout" in policy:
         images = _cut_out(images, cutout_seed, rows)
-    return images
+    if probability is None:
+        return images
+    # Folded in, so that a probability of 1 augments as none does.
+    drawn = _uniform(unchanged, (1, 1, 1), tf.random.experimental.stateless_fold_in(seed, 1), rows)
+    return tf.where(tf.broadcast_to(drawn < probability, tf.shape(images)), images, unchanged)
+
+
+def follow_overfitting(
+    probability: tf.Variable, sureness: tf.Tensor, target: float, count: tf.Tensor
+) -> tf.Operation:
+    """Raise a probability of augmentation while the discriminator is surer of its photos than a target.
+
+    "Training Generative Adversarial Networks with Limited Data" (Karras et al. 2020, arXiv:2006.06676), called
+    ADA. There, the probability needs 500,000 images to rise from 0 to 1; short runs need less.
+
+    Args:
+        probability: a float32 scalar.
+        sureness: the mean sign of the logits for a batch of real images, from -1 to 1.
+        target: the paper takes 0.6.
+        count: images in the batch.
+    """
+    moved = probability + tf.sign(sureness - target) * tf.cast(count, tf.float32) / RISE
+    return probability.assign(tf.clip_by_value(moved, 0, 1), read_value=False)
 
 
 def _uniform(

@@ -215,6 +215,13 @@ class Settings:
         f"{','.join(AUGMENT_POLICIES)}, or some of these",
         "LIST",
     )
+    augment_target: float = setting(
+        0.0,
+        "--augment-target",
+        fraction,
+        "augment with a probability that follows the discriminator, and rises while it knows its pictures "
+        "too well: while the mean sign of its logits for them is above N, such as 0.6; 0: augment always",
+    )
     average_decay: float = setting(
         0.0,
         "--average-decay",

@@ -90,6 +90,7 @@ def train(
     held_out_images: np.ndarray | None = None,
     start_from: str | None = None,
     generator_waits: int = 0,
+    augment_target: float = 0.0,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
 
@@ -152,6 +153,8 @@ def train(
         held_out_images: like the batches; what the discriminator says of them goes into the history.
         start_from: a checkpoint of the same sizes, whose weights the run begins with.
         generator_waits: steps at the start in which the discriminator learns alone.
+        augment_target: above 0, such as 0.6, the probability of `augment` follows the discriminator, as in
+            `follow_overfitting`; else every image is augmented.
 
     Returns:
         ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from catdcgan.diff_augment import PROBABILITY
 from catdcgan.errors import InputError
 from catdcgan.files import remove_partial
 from catdcgan.latents import random_latents
@@ -53,6 +54,8 @@ def checked_settings(
     """
     if settings.epoch_count is None and settings.step_count is None:
         raise ValueError("training would never end: give epoch_count or step_count")
+    if settings.augment_target and not settings.augment:
+        raise InputError("--augment-target needs --augment: name what to augment with")
     random_latents(0, settings.z_dim, 0, settings.z_distribution)
     workers.check(settings.batch_size)
     if workers.size > 1 and data.held_out is not None:
@@ -116,8 +119,10 @@ def start_run(
     # Checked again now that the lock is held: another program may have started a run in the meantime.
     if find_start(folder.models, resume):
         changed_options(folder.record, record, facts)
-        # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
+        # A checkpoint without our counters or averages starts at step 0, averaging from its weights; one
+        # without a probability of augmentation starts that at 0.
         substitutes: dict[str, str | None] = {counter.op.name: None for counter in counters}
+        substitutes[PROBABILITY] = None
         substitutes |= {average.op.name: name for name, average in sampling_variables.items()}
         restore_newest(sess, folder.models, tf.global_variables(), substitutes)
     elif settings.start_from:
