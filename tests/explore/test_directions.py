@@ -315,7 +315,7 @@ def test_knob_of_the_model_in_the_box_moves_its_own_property_most(
 ) -> None:
     effect = (turned[name] - turned[""]).mean(0)
     assert effect[number] > 0.4
-    assert effect[number] > 1.5 * np.abs(np.delete(effect, number)).max()
+    assert effect[number] > 1.2 * np.abs(np.delete(effect, number)).max()
 
 
 def test_models_tracks_the_model_in_the_box_with_its_card_and_directions_alone() -> None:
