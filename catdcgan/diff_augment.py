@@ -18,7 +18,6 @@ import numpy as np
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
-
 PROBABILITY = "augment_probability"  # the variable of `follow_overfitting`, and its name in the history
 RISE = 20_000  # images in which the probability could rise from 0 to 1
 
@@ -90,8 +89,8 @@ def follow_overfitting(
 ) -> tf.Operation:
     """Raise a probability of augmentation while the discriminator is surer of its photos than a target.
 
-    "Training Generative Adversarial Networks with Limited Data" (Karras et al. 2020, arXiv:2006.06676), called
-    ADA. There, the probability needs 500,000 images to rise from 0 to 1; short runs need less.
+    "Training Generative Adversarial Networks with Limited Data" (Karras et al. 2020, arXiv:2006.06676)
+    call it ADA. There, the probability needs 500,000 images to rise from 0 to 1; short runs need less.
 
     Args:
         probability: a float32 scalar.

@@ -189,7 +189,7 @@ def test_each_use_of_each_step_is_augmented_with_random_numbers_of_its_own(
 ) -> None:
     inputs, seeds, changed = [], [], []
 
-    def augment(images: tf.Tensor, policy: list[str], seed: tf.Tensor, rows: None) -> tf.Tensor:
+    def augment(images: tf.Tensor, policy: list[str], seed: tf.Tensor, *_: None) -> tf.Tensor:
         inputs.append(images)
         seeds.append(seed)
         changed.append(
