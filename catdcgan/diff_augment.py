@@ -18,7 +18,6 @@ import numpy as np
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
-PROBABILITY = "augment_probability"  # the variable of `follow_overfitting`, and its name in the history
 RISE = 20_000  # images in which the probability could rise from 0 to 1
 
 

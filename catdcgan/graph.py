@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
-from catdcgan.diff_augment import PROBABILITY, augment_images, follow_overfitting
+from catdcgan.diff_augment import augment_images, follow_overfitting
 from catdcgan.model import (
     discriminator,
     discriminator_loss,
@@ -18,7 +18,7 @@ from catdcgan.model import (
 )
 from catdcgan.parallel.sums import batch_mean, network_step, shared_rows
 from catdcgan.sampling import batch_statistics, sampling_output
-from catdcgan.settings import IMAGE_MODES, Settings
+from catdcgan.settings import IMAGE_MODES, PROBABILITY, Settings
 from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.device import check_bfloat16, takes_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients

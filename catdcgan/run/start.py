@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from catdcgan.diff_augment import PROBABILITY
 from catdcgan.errors import InputError
 from catdcgan.files import remove_partial
 from catdcgan.latents import random_latents
@@ -23,7 +22,7 @@ from catdcgan.run.record import changed_options, record_start, versions
 from catdcgan.run.schedule import Position
 from catdcgan.run.start_from import restore_start
 from catdcgan.run.workers import Workers
-from catdcgan.settings import Settings, to_record
+from catdcgan.settings import PROBABILITY, Settings, to_record
 from catdcgan.tf1 import GPUS, tf
 
 
