@@ -26,11 +26,13 @@ from catdcgan.explore.lookalike import encoder_of
 from catdcgan.explore.properties import PROPERTIES
 from catdcgan.files import atomic_write
 from catdcgan.run.checkpoint import read_architecture, restore, save
+from catdcgan.run.checkpoint_files import NAME
+from catdcgan.run.start_from import DISCRIMINATOR
 from catdcgan.tf1 import tf
 
 ROOT = Path(__file__).parents[1]
 MODEL = "models/model.ckpt"
-NETWORKS = {"generator": "model.ckpt", "discriminator": "discriminator.ckpt"}
+NETWORKS = {"generator": NAME, "discriminator": DISCRIMINATOR}
 CARD = ROOT / "models" / "README.md"
 SAME = 5  # mean difference in gray levels: WebP turns a few of 1 into 2; other cats differ by tens
 DOUBLES = 4  # painted cats whose doubles are shown; photos must not be
@@ -111,6 +113,12 @@ def knobs() -> list[list[str]]:
     return table
 
 
+def run(*words: str) -> None:
+    """Run a command of the program with the model in the box; end here if it fails."""
+    if catdcgan([*words, "--checkpoint", str(ROOT / MODEL)]):
+        raise SystemExit(1)
+
+
 def main() -> None:
     """Make the pictures, the directions and the tables of the card."""
     parser = argparse.ArgumentParser(
@@ -122,16 +130,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.checkpoint:
         put_networks(options.checkpoint, ROOT / "models")
-    checkpoint = ["--checkpoint", str(ROOT / MODEL)]
     with TemporaryDirectory() as folder:
         for name, command in COMMANDS.items():
             new = Path(folder, Path(name).name)
-            if catdcgan([*command.split(), *checkpoint, "--out", str(new)]):
-                raise SystemExit(1)
+            run(*command.split(), "--out", str(new))
             put(new, name)
         new, picture = Path(folder, "directions.npz"), Path(folder, "directions.jpg")
-        if catdcgan(["directions", *checkpoint, "--out", str(new), "--picture", str(picture)]):
-            raise SystemExit(1)
+        run("directions", "--out", str(new), "--picture", str(picture))
         put(new, "models/directions.npz")
         put(picture, "images/directions.jpg")
         encoder_of(ROOT / MODEL)  # is made again for another model, and kept beside it
@@ -139,8 +144,7 @@ def main() -> None:
         for file, cat in zip(painted, draw_cats(DOUBLES, size=128), strict=True):
             Image.fromarray(cat).save(file)
         new = Path(folder, "doubles.jpg")
-        if catdcgan(["lookalike", *map(str, painted), *checkpoint, "--out", str(new)]):
-            raise SystemExit(1)
+        run("lookalike", *map(str, painted), "--out", str(new))
         put(new, "images/doubles.jpg")
     write_card("knobs", knobs())
     if options.run:
@@ -149,9 +153,10 @@ def main() -> None:
         sheets = ROOT / "runs" / "box"  # one holds photos, so both stay outside the repository
         sheet, near = sheets / "sheet.png", sheets / "near.png"
         figures, faces = sheets / "figures.json", str(options.faces.absolute())
-        evaluation = ["evaluate", *checkpoint, "--data", faces, "--json", str(figures)]
-        if catdcgan([*evaluation, "--sheet", str(sheet), "--neighbours", str(near)]):
-            raise SystemExit(1)
+        run(
+            *("evaluate", "--data", faces, "--json", str(figures)),
+            *("--sheet", str(sheet), "--neighbours", str(near)),
+        )
         measured = json.loads(figures.read_text("utf-8"))
         model, photos = measured["figures"].values()
         write_card("figures", table({"this model": model, "photos": photos}, measured["size"]))

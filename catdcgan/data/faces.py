@@ -33,6 +33,7 @@ LANDMARKS = (
 LEFT_EYE, RIGHT_EYE, MOUTH, FIRST_EAR_BASE, LAST_EAR_BASE = 0, 1, 2, 3, 8
 EYES_AT = np.array([0.5, 0.4])  # midpoint of the eyes in the cropped face, as fractions of its side
 EYES_APART = 0.44  # distance of the eyes in the cropped face, on average, as a fraction of its side
+LARGEST_ANNOTATION = 4096  # bytes
 LARGEST_COORDINATE = 100_000  # pixels; the sides of a JPEG have at most 65,535
 # Plain decimals: float() would also accept "nan", "1e999", "1_000" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d{0,9})?", re.ASCII)

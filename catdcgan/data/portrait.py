@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from catdcgan.data.faces import (
+    LARGEST_ANNOTATION,
     AnnotationError,
     FaceError,
     crop_face,
@@ -21,7 +22,6 @@ from catdcgan.errors import InputError
 from catdcgan.files import refuse_special
 
 LANDMARKS_SUFFIX = ".cat"
-LARGEST_ANNOTATION = 4096  # bytes
 LEAST_SIDE = 32  # pixels; the smallest networks' pictures have as many
 
 
@@ -44,13 +44,14 @@ def read_face(
         InputError: the file cannot be read as a picture, or has no face of `LEAST_SIDE` pixels there.
         OSError: there is no such file, or it may not be read.
     """
-    source = f"{photo}{LANDMARKS_SUFFIX}" if eyes is None and has_landmarks(photo) else f"{photo}"
+    annotated = eyes is None and has_landmarks(photo)
+    source = f"{photo}{LANDMARKS_SUFFIX}" if annotated else f"{photo}"
     try:
         with open_image(photo) as image:
             image.load()
             if eyes is not None:
                 face = _at_eyes(upright(image), np.asarray(eyes, np.float64), size)
-            elif has_landmarks(photo):  # in pixels of the photo as stored: see `prepare_photos`
+            elif annotated:  # in pixels of the photo as stored: see `prepare_photos`
                 refuse_special(Path(source))
                 text = Path(source).read_bytes()[:LARGEST_ANNOTATION].decode("utf-8-sig", "replace")
                 face = _cut(image, read_annotation(text), size)

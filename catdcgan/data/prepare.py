@@ -27,6 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from catdcgan.data.faces import (
+    LARGEST_ANNOTATION,
     AnnotationError,
     FaceError,
     SmallFaceError,
@@ -41,7 +42,6 @@ from catdcgan.errors import PrepareError
 from catdcgan.files import atomic_write, parse_json, refuse_special
 from catdcgan.screen import screen
 
-LARGEST_ANNOTATION = 4096  # bytes
 # The dataset's two faults. Copies lack the photo 00000003_019.jpg and the annotation of 00000003_015.jpg; in
 # some, the first's annotation is passed off as the second's. Its left eye, which lies on an ear, reveals it.
 KNOWN_WRONG = {"00000003_019.jpg": "its annotation is known to be wrong"}

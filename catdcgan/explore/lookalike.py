@@ -57,37 +57,6 @@ def _features(images: np.ndarray) -> np.ndarray:
     return np.concatenate([values, np.ones((len(images), 1), np.float32)], 1)
 
 
-def make_encoder(
-    checkpoint: str | os.PathLike[str],
-    z_distribution: str = "uniform",
-    pixel_range: float = 1.0,
-    alpha: float = 0.2,
-) -> Encoder:
-    """Make the encoder of a generator, by ridge regression on its own pictures.
-
-    Args:
-        checkpoint: as in `sample`.
-        z_distribution: as in `random_latents`.
-        pixel_range: as in `sample`.
-        alpha: as in `sample`.
-
-    Raises:
-        CheckpointError: as in `sample`.
-    """
-    z = random_latents(COUNT, read_architecture(checkpoint).z_dim, 1, z_distribution)
-    images = sample_one_by_one(checkpoint, z, pixel_range, alpha)
-    bar = tqdm(images, "making the encoder", total=COUNT, unit=" images", delay=2, file=screen())
-    seen = np.concatenate([_features(image[None]) for image in bar]).astype(np.float64)
-    square = seen.T @ seen + RIDGE * np.eye(seen.shape[1])
-    weights = np.linalg.solve(square, seen.T @ z)
-    half = weights.astype(np.float16).astype(np.float32)  # as the file keeps them
-    return Encoder(half, _made_for(checkpoint, z_distribution, pixel_range, alpha))
-
-
-def _made_for(checkpoint: str | os.PathLike[str], *options: object) -> str:
-    return " ".join(map(str, [fingerprint(read_weights(checkpoint)), *options]))
-
-
 def encoder_of(
     checkpoint: str | os.PathLike[str],
     z_distribution: str = "uniform",
@@ -112,17 +81,29 @@ def encoder_of(
     refuse_special(file)
     made = read_architecture(checkpoint)
     shape = (SIDE * SIDE * made.channels + 1, made.z_dim)
-    made_for = _made_for(checkpoint, z_distribution, pixel_range, alpha)
+    options = (z_distribution, pixel_range, alpha)
+    made_for = " ".join(map(str, [fingerprint(read_weights(checkpoint)), *options]))
     if (stored := _read(file, shape)) and stored.made_for == made_for:
         return stored
-    encoder = make_encoder(checkpoint, z_distribution, pixel_range, alpha)
+    half = _fit(checkpoint, *options).astype(np.float16)
     try:
         with atomic_write(file) as partial, partial.open("wb") as stream:
-            half = encoder.weights.astype(np.float16)
-            np.savez_compressed(stream, weights=half, made_for=np.array(encoder.made_for))
+            np.savez_compressed(stream, weights=half, made_for=np.array(made_for))
     except OSError as error:
         warnings.warn(f"the encoder is not kept, and is made again each time: {error}", stacklevel=2)
-    return encoder
+    return Encoder(half.astype(np.float32), made_for)
+
+
+def _fit(
+    checkpoint: str | os.PathLike[str], z_distribution: str, pixel_range: float, alpha: float
+) -> np.ndarray:
+    """The weights of an encoder, by ridge regression of a generator's latents onto its own pictures."""
+    z = random_latents(COUNT, read_architecture(checkpoint).z_dim, 1, z_distribution)
+    images = sample_one_by_one(checkpoint, z, pixel_range, alpha)
+    bar = tqdm(images, "making the encoder", total=COUNT, unit=" images", delay=2, file=screen())
+    seen = np.concatenate([_features(image[None]) for image in bar]).astype(np.float64)
+    square = seen.T @ seen + RIDGE * np.eye(seen.shape[1])
+    return np.asarray(np.linalg.solve(square, seen.T @ z))
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Encoder | None:

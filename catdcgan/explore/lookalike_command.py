@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from catdcgan.data.portrait import has_landmarks, read_face
 from catdcgan.output import check_file, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import IMAGE_MODES, LARGEST_SEED, add_model_options, some_path, whole
+from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, whole
 
 if TYPE_CHECKING:
     from catdcgan.explore.directions import Directions
@@ -39,9 +38,7 @@ def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) ->
     add, unset = command.add_argument, argparse.SUPPRESS
     text = "a photo of a cat; each becomes a row of the picture"
     add("photos", type=some_path, nargs="+", metavar="PHOTO", help=text)
-    text = (
-        "the eyes' places in the photo, in pixels from its top left corner, the left one first as you see it"
-    )
+    text = "where the eyes are in the photo, in pixels from its top left corner"
     add("--eyes", type=_eyes, default=unset, metavar="X,Y,X,Y", help=text)
     text = "the picture; the latents go into a .npy file beside it"
     add("--out", type=picture_name, default=Path("lookalike.png"), metavar="FILE", help=text)
@@ -76,6 +73,7 @@ def _lookalike(options: argparse.Namespace) -> None:
             options.refuse(f"--out would overwrite the photo {file}: name another picture")
 
     from catdcgan.explore.lookalike import encoder_of, find_doubles
+    from catdcgan.export.page import page_link
     from catdcgan.files import atomic_write
     from catdcgan.images import save_image
     from catdcgan.latents import save_latents
@@ -83,8 +81,7 @@ def _lookalike(options: argparse.Namespace) -> None:
     from catdcgan.sampling import sample
 
     model = read_architecture(options.checkpoint)
-    (mode,) = (mode for mode, channels in IMAGE_MODES.items() if channels == model.channels)
-    faces = np.stack([read_face(photo, eyes, model.image_size, mode) for photo in options.photos])
+    faces = np.stack([read_face(photo, eyes, model.image_size, model.image_mode) for photo in options.photos])
     for photo in options.photos:
         if eyes is None and not has_landmarks(photo):
             say(f"{photo}: without --eyes, the whole picture is taken for the face")
@@ -101,7 +98,7 @@ def _lookalike(options: argparse.Namespace) -> None:
     for number, photo in enumerate(options.photos):
         error = np.sqrt(np.square(faces[number] - cats[number, 0].astype(float)).mean())
         say(f"{photo}: the double differs from the face by {error:.0f} gray levels (RMS)")
-        say(f"link for the page: {link(z[number], options.z)}")
+        say(f"link for the page: {page_link(z[number], options.z)}")
     say(f"{len(z)} double{'s' * (len(z) > 1)} in {options.out}, the latents in {latents}")
 
 
@@ -146,11 +143,3 @@ def _sheet(faces: np.ndarray, cats: np.ndarray, names: list[list[str]]) -> Image
             pen.text((column * (side + 4) + 2, top + 2), text, "black")
             picture.paste(Image.fromarray(image.squeeze()), (column * (side + 4), top + title))
     return picture
-
-
-def link(latent: np.ndarray, distribution: str) -> str:
-    """The end of a link to the page of `export --to page` that shows the cat of a latent (z_dim,)."""
-    from catdcgan.export.page import LIMITS
-
-    numbers = np.rint(np.clip(latent / LIMITS[distribution], -1, 1) * 32767).astype("<i2")
-    return "#" + base64.urlsafe_b64encode(numbers.tobytes()).decode().rstrip("=")

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from importlib.resources import files as package_files
 from typing import Any
@@ -64,7 +64,6 @@ def export_page(
     """
     made = read_architecture(checkpoint)
     latents = random_latents(LATENTS, made.z_dim, 0, z_distribution)
-    limit = LIMITS[z_distribution]
     layers, weights = _pack(read_weights(checkpoint), made.image_size, alpha)
     shapes = [f"{layer['side']} × {layer['side']} × {layer['channels']}" for layer in layers[1:]]
     shapes = [f"{made.z_dim} numbers", *shapes, f"{made.image_size} × {made.image_size} × {made.channels}"]
@@ -73,7 +72,7 @@ def export_page(
         "channels": made.channels,
         "zDim": made.z_dim,
         "distribution": z_distribution,
-        "limit": limit,
+        "limit": LIMITS[z_distribution],
         "pixelRange": pixel_range,
         "layers": layers,
         "stages": list(
@@ -87,7 +86,7 @@ def export_page(
         "z_dim": f"{made.z_dim}",
         "numbers": f"{sum(layer['weights'] for layer in layers):,}",
         "model": json.dumps(model).replace("<", "\\u003c"),  # a knob's name must not end the script
-        "latents": _base64(np.rint(latents / limit * 32767).astype("<i2").tobytes()),
+        "latents": _base64(_sixteen_bits(latents, z_distribution)),
         "kernel": _base64((package_files("catdcgan.export") / "page" / "kernel.wasm").read_bytes()),
         "network": _text("network.js"),
         "weights": _base64(weights),
@@ -101,6 +100,17 @@ def export_page(
         )
     with atomic_write(out) as partial:
         partial.write_text(page, "utf-8")
+
+
+def page_link(latent: np.ndarray, z_distribution: str) -> str:
+    """The end of a link to the page, from # on, that shows the cat of a latent (z_dim,)."""
+    return "#" + urlsafe_b64encode(_sixteen_bits(latent, z_distribution)).decode().rstrip("=")
+
+
+def _sixteen_bits(latents: np.ndarray, z_distribution: str) -> bytes:
+    """Latents as the page keeps them, here and in links: 16 bits a number."""
+    parts = np.clip(latents / LIMITS[z_distribution], -1, 1)
+    return np.rint(parts * 32767).astype("<i2").tobytes()
 
 
 def _text(name: str) -> str:

@@ -18,8 +18,9 @@ from catdcgan.data.faces import EYES_AT, eyes_landmarks, face_square
 from catdcgan.data.portrait import read_face
 from catdcgan.errors import InputError
 from catdcgan.explore import lookalike
-from catdcgan.explore.lookalike import Encoder, encode, encoder_of, find_doubles, make_encoder
-from catdcgan.explore.lookalike_command import MOST_PHOTOS, link
+from catdcgan.explore.lookalike import Encoder, encode, encoder_of, find_doubles
+from catdcgan.explore.lookalike_command import MOST_PHOTOS
+from catdcgan.export.page import page_link
 from catdcgan.run.checkpoint import Architecture
 from catdcgan.run.checkpoint_files import ENDINGS, NAME
 
@@ -36,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def encoder(model: Path) -> Encoder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lookalike, "COUNT", 1000)
-        return make_encoder(model)
+        return encoder_of(model)
 
 
 def rms(one: np.ndarray, other: np.ndarray) -> float:
@@ -75,7 +76,7 @@ def test_the_encoder_is_made_once_and_again_for_another_generator(
     for ending in ENDINGS:
         shutil.copy(f"{model}{ending}", tmp_path / f"{NAME}{ending}")
     first = encoder_of(tmp_path / NAME)
-    monkeypatch.setattr(lookalike, "make_encoder", None)
+    monkeypatch.setattr(lookalike, "_fit", None)
     again = encoder_of(tmp_path / NAME)
     assert np.array_equal(first.weights, again.weights)
     assert first.made_for == again.made_for
@@ -119,7 +120,7 @@ def test_a_photo_is_cut_by_its_eyes_or_landmarks_or_is_a_face_already(tmp_path: 
 
 
 def test_the_link_is_the_pages() -> None:
-    text = link(np.array([1, -1, 0.5, 2], np.float32), "uniform")
+    text = page_link(np.array([1, -1, 0.5, 2], np.float32), "uniform")
     numbers = np.frombuffer(base64.urlsafe_b64decode(text[1:] + "=" * (-len(text[1:]) % 4)), "<i2")
     assert text[0] == "#"
     assert numbers.tolist() == [32767, -32767, 16384, 32767]
