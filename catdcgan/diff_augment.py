@@ -18,7 +18,8 @@ import numpy as np
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
-RISE = 20_000  # images in which the probability could rise from 0 to 1
+RISE = 20_000  # images in which the probability of augmentation can rise from 0 to 1
+WINDOW = 4  # batches over which the discriminator's sureness is averaged
 
 
 def augment_images(
@@ -50,7 +51,8 @@ def augment_images(
         seed: two integers, shape (2,). Use a new pair for each call; the same pair gives the same bits.
         rows: int32 (3,), where `images` are only some of a batch: the first of them, the end, and the number
             of images in the batch. Each image gets the random numbers that it would get in the whole batch.
-        probability: how likely each image is to be changed at all; None for certainly.
+        probability: how likely each policy is to change an image, drawn for each image and policy; None for
+            always.
 
     Returns:
         The changed images (n, s, s, c), or `images` itself if the policy is empty.
@@ -64,41 +66,51 @@ def augment_images(
     if not policy:
         return images
     # Not seed + 1, seed + 2: a step would then reuse numbers that the previous step used for something else.
-    unchanged = images
     color_seed, translation_seed, cutout_seed = tf.unstack(
         tf.random.experimental.stateless_split(seed, len(AUGMENT_POLICIES))
     )
+
+    def chosen(changed: tf.Tensor, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        if probability is None:
+            return changed
+        # Folded in, so that the change itself stays as it is without a probability.
+        drawn = _uniform(images, (), tf.random.experimental.stateless_fold_in(seed, 1), rows)
+        return tf.where(drawn < probability, changed, images)
+
     if "color" in policy:
-        images = _jitter_colors(images, color_seed, rows)
+        images = chosen(_jitter_colors(images, color_seed, rows), images, color_seed)
     if "translation" in policy:
         limit = images.shape[1] // 8
         moves = _uniform(images, (2,), translation_seed, rows, -limit, limit + 1, tf.int32)
-        images = _translate(images, moves)
+        images = chosen(_translate(images, moves), images, translation_seed)
     if "cutout" in policy:
-        images = _cut_out(images, cutout_seed, rows)
-    if probability is None:
-        return images
-    # Folded in, so that a probability of 1 augments as none does.
-    drawn = _uniform(unchanged, (1, 1, 1), tf.random.experimental.stateless_fold_in(seed, 1), rows)
-    return tf.where(tf.broadcast_to(drawn < probability, tf.shape(images)), images, unchanged)
+        images = chosen(_cut_out(images, cutout_seed, rows), images, cutout_seed)
+    return images
 
 
 def follow_overfitting(
-    probability: tf.Variable, sureness: tf.Tensor, target: float, count: tf.Tensor
+    probability: tf.Variable, sureness: tf.Variable, signs: tf.Tensor, target: float, images: tf.Tensor
 ) -> tf.Operation:
     """Raise a probability of augmentation while the discriminator is surer of its photos than a target.
 
-    "Training Generative Adversarial Networks with Limited Data" (Karras et al. 2020, arXiv:2006.06676)
-    call it ADA. There, the probability needs 500,000 images to rise from 0 to 1; short runs need less.
+    It falls while the discriminator is less sure. "Training Generative Adversarial Networks with Limited
+    Data" (Karras et al. 2020, arXiv:2006.06676) call this ADA. There, the signs are averaged over 4 batches,
+    and the probability needs 500,000 images to rise from 0 to 1. Here, the average is a moving one, and the
+    probability needs `RISE` images: runs are shorter.
 
     Args:
-        probability: a float32 scalar.
-        sureness: the mean sign of the logits for a batch of real images, from -1 to 1.
-        target: the paper takes 0.6.
-        count: images in the batch.
+        probability: a float32 scalar from 0 to 1, which this moves after each step.
+        sureness: a float32 scalar from -1 to 1, the moving average of `signs`.
+        signs: the mean sign of the logits for a batch of real images, from -1 to 1.
+        target: of the sureness; the paper takes 0.6.
+        images: how many are in the batch.
     """
-    moved = probability + tf.sign(sureness - target) * tf.cast(count, tf.float32) / RISE
-    return probability.assign(tf.clip_by_value(moved, 0, 1), read_value=False)
+    average = sureness + (signs - sureness) / WINDOW
+    moved = probability + tf.sign(average - target) * tf.cast(images, tf.float32) / RISE
+    return tf.group(
+        sureness.assign(average, read_value=False),
+        probability.assign(tf.clip_by_value(moved, 0, 1), read_value=False),
+    )
 
 
 def _uniform(

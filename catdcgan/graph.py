@@ -18,7 +18,7 @@ from catdcgan.model import (
 )
 from catdcgan.parallel.sums import batch_mean, network_step, shared_rows
 from catdcgan.sampling import batch_statistics, sampling_output
-from catdcgan.settings import IMAGE_MODES, PROBABILITY, Settings
+from catdcgan.settings import IMAGE_MODES, PROBABILITY, SURENESS, Settings
 from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.device import check_bfloat16, takes_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
@@ -67,7 +67,10 @@ def training_graph(settings: Settings) -> TrainingGraph:
 
     probability = None  # of augmentation, if it follows the discriminator
     if settings.augment_target:
-        probability = tf.get_variable(PROBABILITY, (), tf.float32, tf.zeros_initializer(), trainable=False)
+        probability, sureness = (
+            tf.get_variable(name, (), tf.float32, tf.zeros_initializer(), trainable=False)
+            for name in (PROBABILITY, SURENESS)
+        )
     augment = _augmentation(settings, counters[0], probability)
     alpha, width = settings.alpha, settings.base_filters
     with _execution_options(settings):
@@ -87,12 +90,12 @@ def training_graph(settings: Settings) -> TrainingGraph:
     with tf.control_dependencies([g_step]):
         step = tf.assign_add(counters[0], 1).op
         if probability is not None:
-            sureness = batch_mean(tf.reduce_mean(tf.sign(logits_real)))
+            signs = batch_mean(tf.reduce_mean(tf.sign(logits_real)))
             rows = shared_rows()
-            count = tf.shape(input_real)[0] if rows is None else rows[2]
+            images = tf.shape(input_real)[0] if rows is None else rows[2]
             metrics[PROBABILITY] = probability.read_value()
             with tf.control_dependencies([metrics[PROBABILITY]]):  # that of this step, not of the next
-                moved = follow_overfitting(probability, sureness, settings.augment_target, count)
+                moved = follow_overfitting(probability, sureness, signs, settings.augment_target, images)
             step = tf.group(step, moved)
     sampling_variables = {variable.op.name: variable for variable in generator_variables}
     if settings.average_decay:

@@ -17,6 +17,7 @@ DRAWN = "drawn"  # instead of a folder of pictures: cats painted by Pillow
 IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's mode name -> channels
 AUGMENT_POLICIES = ("color", "translation", "cutout")  # in the order in which they are applied
 PROBABILITY = "augment_probability"  # of `augment_target`: a variable, and its name in the history
+SURENESS = "augment_sureness"  # of the discriminator, averaged: the variable that this probability follows
 Z_DISTRIBUTIONS = ("uniform", "normal")
 
 # Upper limits of options. They allow any sensible use, and stop a typing error before it fills memory or a
