@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from catdcgan.settings import AUGMENT_POLICIES
+from catdcgan.settings import AUGMENT_POLICIES, SURENESS
 from catdcgan.tf1 import tf
 
 RISE = 20_000  # images in which the probability of augmentation can rise from 0 to 1
@@ -89,22 +89,25 @@ def augment_images(
 
 
 def follow_overfitting(
-    probability: tf.Variable, sureness: tf.Variable, signs: tf.Tensor, target: float, images: tf.Tensor
+    probability: tf.Variable, signs: tf.Tensor, target: float, images: tf.Tensor
 ) -> tf.Operation:
     """Raise a probability of augmentation while the discriminator is surer of its photos than a target.
 
     It falls while the discriminator is less sure. "Training Generative Adversarial Networks with Limited
     Data" (Karras et al. 2020, arXiv:2006.06676) call this ADA. There, the signs are averaged over 4 batches,
-    and the probability needs 500,000 images to rise from 0 to 1. Here, the average is a moving one, and the
-    probability needs `RISE` images: runs are shorter.
+    and the probability needs 500,000 images to rise from 0 to 1. Here, a variable holds their moving average,
+    and the probability needs `RISE` images: runs are shorter.
 
     Args:
-        probability: a float32 scalar from 0 to 1, which this moves after each step.
-        sureness: a float32 scalar from -1 to 1, the moving average of `signs`.
+        probability: a float32 scalar from 0 to 1.
         signs: the mean sign of the logits for a batch of real images, from -1 to 1.
-        target: of the sureness; the paper takes 0.6.
+        target: of their average; the paper takes 0.6.
         images: how many are in the batch.
+
+    Returns:
+        The operation that moves the probability after a step.
     """
+    sureness = tf.get_variable(SURENESS, (), tf.float32, tf.zeros_initializer(), trainable=False)
     average = sureness + (signs - sureness) / WINDOW
     moved = probability + tf.sign(average - target) * tf.cast(images, tf.float32) / RISE
     return tf.group(

@@ -18,7 +18,7 @@ from catdcgan.model import (
 )
 from catdcgan.parallel.sums import batch_mean, network_step, shared_rows
 from catdcgan.sampling import batch_statistics, sampling_output
-from catdcgan.settings import IMAGE_MODES, PROBABILITY, SURENESS, Settings
+from catdcgan.settings import IMAGE_MODES, PROBABILITY, Settings
 from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.device import check_bfloat16, takes_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
@@ -67,10 +67,7 @@ def training_graph(settings: Settings) -> TrainingGraph:
 
     probability = None  # of augmentation, if it follows the discriminator
     if settings.augment_target:
-        probability, sureness = (
-            tf.get_variable(name, (), tf.float32, tf.zeros_initializer(), trainable=False)
-            for name in (PROBABILITY, SURENESS)
-        )
+        probability = tf.get_variable(PROBABILITY, (), tf.float32, tf.zeros_initializer(), trainable=False)
     augment = _augmentation(settings, counters[0], probability)
     alpha, width = settings.alpha, settings.base_filters
     with _execution_options(settings):
@@ -90,12 +87,8 @@ def training_graph(settings: Settings) -> TrainingGraph:
     with tf.control_dependencies([g_step]):
         step = tf.assign_add(counters[0], 1).op
         if probability is not None:
-            signs = batch_mean(tf.reduce_mean(tf.sign(logits_real)))
-            rows = shared_rows()
-            images = tf.shape(input_real)[0] if rows is None else rows[2]
-            metrics[PROBABILITY] = probability.read_value()
-            with tf.control_dependencies([metrics[PROBABILITY]]):  # that of this step, not of the next
-                moved = follow_overfitting(probability, sureness, signs, settings.augment_target, images)
+            target = settings.augment_target
+            metrics[PROBABILITY], moved = _moved_probability(probability, logits_real, target)
             step = tf.group(step, moved)
     sampling_variables = {variable.op.name: variable for variable in generator_variables}
     if settings.average_decay:
@@ -105,14 +98,7 @@ def training_graph(settings: Settings) -> TrainingGraph:
         sampling_variables = {
             name: averages.average(variable) for name, variable in sampling_variables.items()
         }
-    # The generator looks up its variables by name, and this getter returns the averages instead. The result
-    # is not needed here: later calls of `sampling_output` find it in the graph.
-    with tf.variable_scope(
-        tf.get_variable_scope(), custom_getter=lambda getter, name, **_: sampling_variables[name]
-    ):
-        sampling_output(input_z, image_shape[-1], alpha)
-        statistics = batch_statistics(input_z, image_shape[-1], alpha) if settings.statistics_latents else {}
-
+    statistics = _add_sampling(input_z, settings, sampling_variables)
     floats = [variable for variable in tf.global_variables() if variable.dtype.is_floating]
     return TrainingGraph(
         pixels=pixels,
@@ -145,6 +131,32 @@ def _augmentation(
         return augment_images(images, settings.augment, seed, shared_rows(), probability)
 
     return augment
+
+
+def _moved_probability(
+    probability: tf.Variable, logits_real: tf.Tensor, target: float
+) -> tuple[tf.Tensor, tf.Operation]:
+    """The probability of augmentation in this step, and the operation that sets that of the next."""
+    signs = batch_mean(tf.reduce_mean(tf.sign(logits_real)))
+    rows = shared_rows()
+    images = tf.shape(logits_real)[0] if rows is None else rows[2]
+    now = probability.read_value()
+    with tf.control_dependencies([now]):
+        return now, follow_overfitting(probability, signs, target, images)
+
+
+def _add_sampling(
+    input_z: tf.Tensor, settings: Settings, variables: dict[str, tf.Variable]
+) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    """Build the output to sample with, from these variables, and return `TrainingGraph.statistics`.
+
+    The generator looks up its variables by name, and this getter returns the averages instead. The output is
+    not needed here: later calls of `sampling_output` find it in the graph.
+    """
+    channels, alpha = IMAGE_MODES[settings.image_mode], settings.alpha
+    with tf.variable_scope(tf.get_variable_scope(), custom_getter=lambda getter, name, **_: variables[name]):
+        sampling_output(input_z, channels, alpha)
+        return batch_statistics(input_z, channels, alpha) if settings.statistics_latents else {}
 
 
 @contextmanager
