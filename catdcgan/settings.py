@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
+from catdcgan.errors import InputError
+
 Number = TypeVar("Number", int, float)
 
 DRAWN = "drawn"  # instead of a folder of pictures: cats painted by Pillow
@@ -335,8 +337,12 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
 
     Raises:
         KeyError: a setting is missing.
+        InputError: there is a target for augmentation, and nothing to augment with.
     """
-    return Settings(**{item.name: values[item.name] for item in fields(Settings)})
+    settings = Settings(**{item.name: values[item.name] for item in fields(Settings)})
+    if settings.augment_target and not settings.augment:
+        raise InputError("--augment-target needs --augment: name what to augment with")
+    return settings
 
 
 def to_record(settings: Settings) -> dict[str, Any]:

@@ -53,8 +53,6 @@ def checked_settings(
     """
     if settings.epoch_count is None and settings.step_count is None:
         raise ValueError("training would never end: give epoch_count or step_count")
-    if settings.augment_target and not settings.augment:
-        raise InputError("--augment-target needs --augment: name what to augment with")
     random_latents(0, settings.z_dim, 0, settings.z_distribution)
     workers.check(settings.batch_size)
     if workers.size > 1 and data.held_out is not None:
