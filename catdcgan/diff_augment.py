@@ -2,7 +2,8 @@
 
 "Differentiable Augmentation for Data-Efficient GAN Training" (Zhao et al. 2020, arXiv:2006.10738). With few
 photos a discriminator memorizes them. It cannot if it never sees one unchanged. Generated images are changed
-in the same way, and gradients flow through the change, so the generator does not learn to imitate it.
+in the same way, and gradients flow through the change, so the generator does not learn to imitate it. The
+probability of a change can follow how well the discriminator knows its photos (`follow_overfitting`).
 
 Each function is optimized for speed, measured forward and backward on a CPU, because a training step calls it
 three times.

@@ -223,8 +223,9 @@ class Settings:
         0.0,
         "--augment-target",
         fraction,
-        "augment with a probability that follows the discriminator, and rises while it knows its pictures "
-        "too well: while the mean sign of its logits for them is above N, such as 0.6; 0: augment always",
+        "augment with a probability (ADA) that rises while the discriminator is too sure of its pictures, "
+        "that is, while the mean sign of its logits for them is above N, such as 0.6, and falls otherwise; "
+        "needs --augment; 0: augment every image",
     )
     average_decay: float = setting(
         0.0,
