@@ -2,7 +2,8 @@
 
 "Differentiable Augmentation for Data-Efficient GAN Training" (Zhao et al. 2020, arXiv:2006.10738). With few
 photos a discriminator memorizes them. It cannot if it never sees one unchanged. Generated images are changed
-in the same way, and gradients flow through the change, so the generator does not learn to imitate it.
+in the same way, and gradients flow through the change, so the generator does not learn to imitate it. The
+probability of a change can follow how well the discriminator knows its photos (`follow_overfitting`).
 
 Each function is optimized for speed, measured forward and backward on a CPU, because a training step calls it
 three times.
@@ -15,12 +16,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from catdcgan.settings import AUGMENT_POLICIES
+from catdcgan.settings import AUGMENT_POLICIES, SURENESS
 from catdcgan.tf1 import tf
+
+RISE = 20_000  # images in which the probability of augmentation can rise from 0 to 1
+WINDOW = 4  # batches over which the discriminator's sureness is averaged
 
 
 def augment_images(
-    images: tf.Tensor, policy: Sequence[str], seed: tf.Tensor, rows: tf.Tensor | None = None
+    images: tf.Tensor,
+    policy: Sequence[str],
+    seed: tf.Tensor,
+    rows: tf.Tensor | None = None,
+    probability: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Augment each image at random, in a way that gradients can flow through.
 
@@ -44,6 +52,8 @@ def augment_images(
         seed: two integers, shape (2,). Use a new pair for each call; the same pair gives the same bits.
         rows: int32 (3,), where `images` are only some of a batch: the first of them, the end, and the number
             of images in the batch. Each image gets the random numbers that it would get in the whole batch.
+        probability: how likely each policy is to change an image, drawn for each image and policy; None for
+            always.
 
     Returns:
         The changed images (n, s, s, c), or `images` itself if the policy is empty.
@@ -60,15 +70,51 @@ def augment_images(
     color_seed, translation_seed, cutout_seed = tf.unstack(
         tf.random.experimental.stateless_split(seed, len(AUGMENT_POLICIES))
     )
+
+    def chosen(changed: tf.Tensor, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        if probability is None:
+            return changed
+        # Folded in, so that the change itself stays as it is without a probability.
+        drawn = _uniform(images, (), tf.random.experimental.stateless_fold_in(seed, 1), rows)
+        return tf.where(drawn < probability, changed, images)
+
     if "color" in policy:
-        images = _jitter_colors(images, color_seed, rows)
+        images = chosen(_jitter_colors(images, color_seed, rows), images, color_seed)
     if "translation" in policy:
         limit = images.shape[1] // 8
         moves = _uniform(images, (2,), translation_seed, rows, -limit, limit + 1, tf.int32)
-        images = _translate(images, moves)
+        images = chosen(_translate(images, moves), images, translation_seed)
     if "cutout" in policy:
-        images = _cut_out(images, cutout_seed, rows)
+        images = chosen(_cut_out(images, cutout_seed, rows), images, cutout_seed)
     return images
+
+
+def follow_overfitting(
+    probability: tf.Variable, signs: tf.Tensor, target: float, images: tf.Tensor
+) -> tf.Operation:
+    """Raise a probability of augmentation while the discriminator is surer of its photos than a target.
+
+    It falls while the discriminator is less sure. "Training Generative Adversarial Networks with Limited
+    Data" (Karras et al. 2020, arXiv:2006.06676) call this ADA. There, the signs are averaged over 4 batches,
+    and the probability needs 500,000 images to rise from 0 to 1. Here, a variable holds their moving average,
+    and the probability needs `RISE` images: runs are shorter.
+
+    Args:
+        probability: a float32 scalar from 0 to 1.
+        signs: the mean sign of the logits for a batch of real images, from -1 to 1.
+        target: of their average; the paper takes 0.6.
+        images: how many are in the batch.
+
+    Returns:
+        The operation that moves the probability after a step.
+    """
+    sureness = tf.get_variable(SURENESS, (), tf.float32, tf.zeros_initializer(), trainable=False)
+    average = sureness + (signs - sureness) / WINDOW
+    moved = probability + tf.sign(average - target) * tf.cast(images, tf.float32) / RISE
+    return tf.group(
+        sureness.assign(average, read_value=False),
+        probability.assign(tf.clip_by_value(moved, 0, 1), read_value=False),
+    )
 
 
 def _uniform(

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
-from catdcgan.diff_augment import augment_images
+from catdcgan.diff_augment import augment_images, follow_overfitting
 from catdcgan.model import (
     discriminator,
     discriminator_loss,
@@ -16,9 +16,9 @@ from catdcgan.model import (
     generator_loss,
     model_inputs,
 )
-from catdcgan.parallel.sums import network_step, shared_rows
+from catdcgan.parallel.sums import batch_mean, network_step, shared_rows
 from catdcgan.sampling import batch_statistics, sampling_output
-from catdcgan.settings import IMAGE_MODES, Settings
+from catdcgan.settings import IMAGE_MODES, PROBABILITY, Settings
 from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.device import check_bfloat16, takes_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
@@ -65,7 +65,10 @@ def training_graph(settings: Settings) -> TrainingGraph:
     pixels = tf.placeholder(tf.uint8, (None, *image_shape), name="pixels")
     input_real = tf.subtract(tf.cast(pixels, tf.float32) / 127.5, 1, name="scaled_pixels")
 
-    augment = _augmentation(settings, counters[0])
+    probability = None  # of augmentation, if it follows the discriminator
+    if settings.augment_target:
+        probability = tf.get_variable(PROBABILITY, (), tf.float32, tf.zeros_initializer(), trainable=False)
+    augment = _augmentation(settings, counters[0], probability)
     alpha, width = settings.alpha, settings.base_filters
     with _execution_options(settings):
         fake = generator(input_z, image_shape[-1], True, alpha, width, settings.image_size)
@@ -80,8 +83,13 @@ def training_graph(settings: Settings) -> TrainingGraph:
         generator_variables = tf.global_variables("generator")  # before Adam adds its own
         g_step = network_step("generator", g_loss, lr_G, settings.beta1)
 
+    metrics = {"d_loss": d_loss, "g_loss": g_loss, "d_real": d_real, "d_fake": d_fake}
     with tf.control_dependencies([g_step]):
         step = tf.assign_add(counters[0], 1).op
+        if probability is not None:
+            target = settings.augment_target
+            metrics[PROBABILITY], moved = _moved_probability(probability, logits_real, target)
+            step = tf.group(step, moved)
     sampling_variables = {variable.op.name: variable for variable in generator_variables}
     if settings.average_decay:
         averages = tf.train.ExponentialMovingAverage(settings.average_decay, num_updates=counters[0])
@@ -90,14 +98,7 @@ def training_graph(settings: Settings) -> TrainingGraph:
         sampling_variables = {
             name: averages.average(variable) for name, variable in sampling_variables.items()
         }
-    # The generator looks up its variables by name, and this getter returns the averages instead. The result
-    # is not needed here: later calls of `sampling_output` find it in the graph.
-    with tf.variable_scope(
-        tf.get_variable_scope(), custom_getter=lambda getter, name, **_: sampling_variables[name]
-    ):
-        sampling_output(input_z, image_shape[-1], alpha)
-        statistics = batch_statistics(input_z, image_shape[-1], alpha) if settings.statistics_latents else {}
-
+    statistics = _add_sampling(input_z, settings, sampling_variables)
     floats = [variable for variable in tf.global_variables() if variable.dtype.is_floating]
     return TrainingGraph(
         pixels=pixels,
@@ -106,7 +107,7 @@ def training_graph(settings: Settings) -> TrainingGraph:
         lr_G=lr_G,
         lr_D=lr_D,
         step=step,
-        metrics={"d_loss": d_loss, "g_loss": g_loss, "d_real": d_real, "d_fake": d_fake},
+        metrics=metrics,
         counters=counters,
         sampling_variables=sampling_variables,
         statistics=statistics,
@@ -114,7 +115,9 @@ def training_graph(settings: Settings) -> TrainingGraph:
     )
 
 
-def _augmentation(settings: Settings, step: tf.Variable) -> Callable[[tf.Tensor], tf.Tensor]:
+def _augmentation(
+    settings: Settings, step: tf.Variable, probability: tf.Variable | None
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return the function applied to images before the discriminator sees them.
 
     A step calls it three times, each time with random numbers that depend on the seed and the step alone.
@@ -125,9 +128,35 @@ def _augmentation(settings: Settings, step: tf.Variable) -> Callable[[tf.Tensor]
         if not settings.augment:
             return tf.identity(images)  # initial values depend on the number of operations before them
         seed = tf.stack([settings.seed, 3 * step + next(uses)])
-        return augment_images(images, settings.augment, seed, shared_rows())
+        return augment_images(images, settings.augment, seed, shared_rows(), probability)
 
     return augment
+
+
+def _moved_probability(
+    probability: tf.Variable, logits_real: tf.Tensor, target: float
+) -> tuple[tf.Tensor, tf.Operation]:
+    """The probability of augmentation in this step, and the operation that sets that of the next."""
+    signs = batch_mean(tf.reduce_mean(tf.sign(logits_real)))
+    rows = shared_rows()
+    images = tf.shape(logits_real)[0] if rows is None else rows[2]
+    now = probability.read_value()
+    with tf.control_dependencies([now]):
+        return now, follow_overfitting(probability, signs, target, images)
+
+
+def _add_sampling(
+    input_z: tf.Tensor, settings: Settings, variables: dict[str, tf.Variable]
+) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    """Build the output to sample with, from these variables, and return `TrainingGraph.statistics`.
+
+    The generator looks up its variables by name, and this getter returns the averages instead. The output is
+    not needed here: later calls of `sampling_output` find it in the graph.
+    """
+    channels, alpha = IMAGE_MODES[settings.image_mode], settings.alpha
+    with tf.variable_scope(tf.get_variable_scope(), custom_getter=lambda getter, name, **_: variables[name]):
+        sampling_output(input_z, channels, alpha)
+        return batch_statistics(input_z, channels, alpha) if settings.statistics_latents else {}
 
 
 @contextmanager

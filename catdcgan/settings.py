@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
+from catdcgan.errors import InputError
+
 Number = TypeVar("Number", int, float)
 
 DRAWN = "drawn"  # instead of a folder of pictures: cats painted by Pillow
 IMAGE_MODES = {"RGB": 3, "L": 1}  # Pillow's mode name -> channels
 AUGMENT_POLICIES = ("color", "translation", "cutout")  # in the order in which they are applied
+PROBABILITY = "augment_probability"  # of `augment_target`: a variable, and its name in the history
+SURENESS = "augment_sureness"  # of the discriminator, averaged: the variable that this probability follows
 Z_DISTRIBUTIONS = ("uniform", "normal")
 
 # Upper limits of options. They allow any sensible use, and stop a typing error before it fills memory or a
@@ -215,6 +219,14 @@ class Settings:
         f"{','.join(AUGMENT_POLICIES)}, or some of these",
         "LIST",
     )
+    augment_target: float = setting(
+        0.0,
+        "--augment-target",
+        fraction,
+        "augment with a probability (ADA) that rises while the discriminator is too sure of its pictures, "
+        "that is, while the mean sign of its logits for them is above N, such as 0.6, and falls otherwise; "
+        "needs --augment; 0: augment every image",
+    )
     average_decay: float = setting(
         0.0,
         "--average-decay",
@@ -326,8 +338,12 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
 
     Raises:
         KeyError: a setting is missing.
+        InputError: there is a target for augmentation, and nothing to augment with.
     """
-    return Settings(**{item.name: values[item.name] for item in fields(Settings)})
+    settings = Settings(**{item.name: values[item.name] for item in fields(Settings)})
+    if settings.augment_target and not settings.augment:
+        raise InputError("--augment-target needs --augment: name what to augment with")
+    return settings
 
 
 def to_record(settings: Settings) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def train(
     held_out_images: np.ndarray | None = None,
     start_from: str | None = None,
     generator_waits: int = 0,
+    augment_target: float = 0.0,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train both networks: for each batch a discriminator step, then a generator step on the same latents.
 
@@ -152,6 +153,8 @@ def train(
         held_out_images: like the batches; what the discriminator says of them goes into the history.
         start_from: a checkpoint of the same sizes, whose weights the run begins with.
         generator_waits: steps at the start in which the discriminator learns alone.
+        augment_target: above 0 and below 1, such as 0.6: `augment` with a probability that follows the
+            discriminator, as in `follow_overfitting`; 0 augments every image.
 
     Returns:
         ``(losses, samples)``: (d_loss, g_loss) of every step of the run, and the files of its sample grids.
@@ -161,8 +164,8 @@ def train(
             run's checkpoint does not fit or cannot be read.
         RunError: another program trains in `model_dir`, the run or another worker was started with other
             settings, or a worker cannot be reached.
-        InputError: `mixed_precision` cannot work because ONEDNN_MAX_CPU_ISA keeps oneDNN from bfloat16, or
-            `workers` cannot train together.
+        InputError: `mixed_precision` cannot work because ONEDNN_MAX_CPU_ISA keeps oneDNN from bfloat16,
+            `workers` cannot train together, or there is an `augment_target` without `augment`.
         TrainingError: a loss or a weight is not finite, a file cannot be written, the folder was moved or
             removed, memory is too small, a worker has ended, `get_batches` gives no images in an epoch, or
             `evaluate` returns anything but real numbers by name. The last good checkpoint is kept.

@@ -306,7 +306,7 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
     options += " --average-decay=0.9 --seed=6 --save-every-epochs=8 --sample-every-steps=12 --drawn-count=4"
     options += " --augment=cutout,color --z=normal --save-every-minutes=3 --keep-checkpoints=2 --quiet"
     options += " --xla --mixed-precision --decay-part=0.2 --statistics-latents=32 --generator-waits=4"
-    options += " --held-out=0.25"
+    options += " --held-out=0.25 --augment-target=0.6"
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "model.ckpt.index").touch()  # something to resume
     assert main(["train", "--data=drawn", f"--out={tmp_path}", *options.split()]) == 0
@@ -340,6 +340,7 @@ def test_every_option_reaches_the_training(given: list[Given], tmp_path: Path) -
         statistics_latents=32,
         generator_waits=4,
         held_out="0.25",
+        augment_target=0.6,
     )
     left_out = [f.name for f in fields(Settings) if getattr(settings, f.name) == f.default]
     assert left_out == ["start_from"], "which is for new runs"
@@ -867,6 +868,14 @@ def test_too_little_memory_is_one_line(
         ("train --data=drawn --out=x --alpha=x", "--alpha"),
         ("train --data=drawn --out=x --seed=1.5", "--seed"),
         ("train --data=drawn --out=x --augment=color,sepia", "--augment: 'sepia' is not one of color, trans"),
+        (
+            "train --data=drawn --out=x --augment-target=1",
+            "--augment-target: 1 must be at least 0 and below 1",
+        ),
+        (
+            "train --data=drawn --out=x --augment-target=-0.1",
+            "--augment-target: -0.1 must be at least 0 and below 1",
+        ),
         ("train --data=drawn --out=x --z=cauchy", "--z: invalid choice: 'cauchy'"),
         ("train --data=drawn --out=x --recipe=best", "--recipe: invalid choice: 'best'"),
         ("sample --count=0", "--count: 0 is below 1"),
@@ -984,6 +993,7 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("train --data=drawn --out=new --resume", "nothing to resume: no model.ckpt in"),
         ("train --data=drawn --out=run --resume --seed=5 --mode=L", "was started with image_mode RGB, now L"),
         ("train --data=drawn --out=a-file", "a-file"),
+        ("train --data=drawn --out=new --augment-target=0.6", "--augment-target needs --augment"),
         ("sample --checkpoint=new/model.ckpt", "no checkpoint new/model.ckpt"),
         ("sample --checkpoint=run/model.ckpt", "no checkpoint run/model.ckpt"),
         ("sample --checkpoint=run/models/damaged", "damaged"),

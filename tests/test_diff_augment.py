@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from catdcgan.diff_augment import augment_images
+from catdcgan.diff_augment import RISE, WINDOW, augment_images, follow_overfitting
 from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.tf1 import tf
 
@@ -16,13 +16,17 @@ SEED = (3, 14)
 
 
 def augment(
-    images: np.ndarray, *policy: str, seed: Sequence[int] = SEED, upstream: np.ndarray | None = None
+    images: np.ndarray,
+    *policy: str,
+    seed: Sequence[int] = SEED,
+    upstream: np.ndarray | None = None,
+    probability: float | None = None,
 ) -> np.ndarray:
     """Run `augment_images` in a finished graph, or with `upstream` its gradient to the images."""
     with tf.Graph().as_default() as graph:
         inputs = tf.placeholder(tf.float32, (None, *images.shape[1:]))
         seeds = tf.placeholder(tf.int32, (2,))
-        outputs = augment_images(inputs, policy, seeds)
+        outputs = augment_images(inputs, policy, seeds, None, probability)
         if upstream is not None:
             (outputs,) = tf.gradients(outputs, inputs, upstream)
             assert outputs is not None
@@ -303,11 +307,69 @@ def test_an_unknown_policy_is_named_beside_those_there_are() -> None:
             augment_images(images, ("color", "rotation"), tf.constant(SEED))
 
 
+@pytest.mark.parametrize("probability", [None, 0.5])
 @pytest.mark.parametrize("policy", AUGMENT_POLICIES)
-def test_some_images_of_a_batch_are_changed_as_in_the_whole_batch(policy: str) -> None:
+def test_some_images_of_a_batch_are_changed_as_in_the_whole_batch(
+    policy: str, probability: float | None
+) -> None:
     with tf.Graph().as_default(), tf.Session() as sess:
         images = tf.random.stateless_uniform((5, 8, 8, 3), (1, 2))
-        whole = augment_images(images, [policy], (3, 4))
-        part = augment_images(images[1:4], [policy], (3, 4), tf.constant([1, 4, 5]))
+        whole = augment_images(images, [policy], (3, 4), None, probability)
+        part = augment_images(images[1:4], [policy], (3, 4), tf.constant([1, 4, 5]), probability)
         expected, found = sess.run([whole[1:4], part])
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+# Adaptive augmentation
+
+
+def test_a_probability_of_0_changes_nothing_and_one_of_1_all_as_without_a_probability(
+    many: np.ndarray,
+) -> None:
+    np.testing.assert_array_equal(augment(many, *AUGMENT_POLICIES, probability=0), many)
+    certain = augment(many, *AUGMENT_POLICIES, probability=1)
+    np.testing.assert_array_equal(certain, augment(many, *AUGMENT_POLICIES))
+
+
+def test_each_policy_changes_its_share_of_the_images_whatever_the_others_do(many: np.ndarray) -> None:
+    changed = [(augment(many, name, probability=0.3) != many).any((1, 2, 3)) for name in AUGMENT_POLICIES]
+    # A move by (0, 0), one of 25, changes nothing. The error of a share of 1,000 is 0.015.
+    shares = [policy.mean() for policy in changed]
+    np.testing.assert_allclose(shares, [0.3, 0.3 * 24 / 25, 0.3], atol=0.06)
+    both = [(changed[one] & changed[other]).mean() for one, other in ((0, 1), (1, 2), (0, 2))]
+    np.testing.assert_allclose(both, 0.09, atol=0.04)
+    together = (augment(many, *AUGMENT_POLICIES, probability=0.3) != many).any((1, 2, 3))
+    np.testing.assert_array_equal(together, np.any(changed, axis=0))
+
+
+def test_gradients_flow_through_changed_and_unchanged_images_alike() -> None:
+    images, change, upstream = (noise(20, 32, 32, 3, seed=seed) for seed in range(3))
+    gradient = augment(images, *AUGMENT_POLICIES, upstream=upstream, probability=0.3)
+    before, after = (
+        augment(inputs, *AUGMENT_POLICIES, probability=0.3) for inputs in (images, images + change)
+    )
+    assert 0 < (before == images).all((1, 2, 3)).sum() < 20
+    expected = ((after - before) * upstream).sum((1, 2, 3))
+    np.testing.assert_allclose((gradient * change).sum((1, 2, 3)), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_probability_rises_while_d_is_surer_than_the_target_and_else_falls_within_0_and_1() -> None:
+    target, batch = 0.6, 5_000
+    signs = [0.8] * 14 + [-0.5] * 9 + [1, 0.2] * 4 + [target] * 4
+    expected, found = [], []
+    average = probability = 0.0
+    with tf.Graph().as_default(), tf.Session() as sess:
+        now = tf.get_variable("probability", (), tf.float32, tf.zeros_initializer())
+        sign = tf.placeholder(tf.float32, ())
+        move = follow_overfitting(now, sign, target, tf.constant(batch))
+        sess.run(tf.global_variables_initializer())
+        for value in signs:
+            average += (value - average) / WINDOW
+            probability = float(np.clip(probability + np.sign(average - target) * batch / RISE, 0, 1))
+            expected.append(probability)
+            sess.run(move, {sign: value})
+            found.append(float(sess.run(now)))
+    assert found == expected, "quarters are exact"
+    assert {0, 1} < set(found)
+    steps = np.diff(found)
+    assert steps.min() == -batch / RISE == -steps.max()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +16,13 @@ from tiny_runs import AVERAGE, Values, author_variables, train_tiny
 
 from catdcgan import draw_cats
 from catdcgan.data.dataset import scale_pixels
-from catdcgan.diff_augment import augment_images
+from catdcgan.diff_augment import WINDOW, augment_images
 from catdcgan.errors import InputError
 from catdcgan.graph import COUNTERS, TrainingGraph, training_graph
 from catdcgan.model import model_inputs, model_loss, model_optimizers
 from catdcgan.run.checkpoint import set_variables
 from catdcgan.sampling import sampling_output
-from catdcgan.settings import Settings
+from catdcgan.settings import PROBABILITY, SURENESS, Settings
 from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.device import check_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
@@ -189,7 +190,7 @@ def test_each_use_of_each_step_is_augmented_with_random_numbers_of_its_own(
 ) -> None:
     inputs, seeds, changed = [], [], []
 
-    def augment(images: tf.Tensor, policy: list[str], seed: tf.Tensor, rows: None) -> tf.Tensor:
+    def augment(images: tf.Tensor, policy: list[str], seed: tf.Tensor, *_: None) -> tf.Tensor:
         inputs.append(images)
         seeds.append(seed)
         changed.append(
@@ -234,6 +235,31 @@ def test_a_step_is_augmented_alike_whenever_it_is_taken(initial: Values) -> None
                 assert int(sess.run(named["global_step"])) == step + 1
     assert all(np.isfinite(same).all() and len(set(same)) == 1 for same in losses.values())
     assert losses[0][0] != losses[5][0]
+
+
+def test_the_probability_of_augmentation_follows_what_d_says_of_real_images(
+    initial: Values, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rise = 0.3, 160
+    monkeypatch.setattr("catdcgan.diff_augment.RISE", rise)
+    net = tiny(augment=("cutout",), augment_target=target)
+    named = variables(net.step.graph)
+    assert named.keys() - initial.keys() == {PROBABILITY, SURENESS}
+    average = probability = 0.0
+    seen = []
+    with tf.Session(graph=net.step.graph) as sess:
+        set_variables(sess, [(variable, initial.get(name, np.array(0))) for name, variable in named.items()])
+        outputs = net.metrics["d_real"].op.inputs[0]
+        for images, z in islice(batches(), 6):
+            fetches = [net.metrics, outputs, net.step]
+            metrics, said, _ = sess.run(fetches, feed(net, images, z, (4e-4, 2e-3)))
+            assert metrics[PROBABILITY] == pytest.approx(probability), "that of this step, not of the next"
+            average += (np.sign(said - 0.5).mean() - average) / WINDOW
+            probability = np.clip(probability + np.sign(average - target) * len(images) / rise, 0, 1)
+            np.testing.assert_allclose(sess.run(named[SURENESS]), average, atol=1e-6)
+            np.testing.assert_allclose(sess.run(named[PROBABILITY]), probability, atol=1e-6)
+            seen.append(probability)
+    assert len(set(seen)) > 2
 
 
 # Pixels

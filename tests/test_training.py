@@ -25,7 +25,7 @@ from tiny_runs import AVERAGE, Values, assert_same_run, recorded_feeds, same, tr
 
 from catdcgan import CheckpointError, Dataset, draw_cats, random_latents, read_losses, sample, train
 from catdcgan.data.dataset import scale_pixels
-from catdcgan.errors import RunError
+from catdcgan.errors import InputError, RunError
 from catdcgan.graph import COUNTERS
 from catdcgan.model import model_inputs, model_loss, model_optimizers
 from catdcgan.run.checkpoint_files import latest, numbered
@@ -33,7 +33,7 @@ from catdcgan.run.folder import HISTORY_NAME
 from catdcgan.run.history import read_history
 from catdcgan.run.interrupts import STOPS
 from catdcgan.run.watch import Watch
-from catdcgan.settings import AUGMENT_POLICIES
+from catdcgan.settings import AUGMENT_POLICIES, PROBABILITY, SURENESS
 from catdcgan.tf1 import tf
 
 pytestmark = pytest.mark.slow
@@ -121,6 +121,8 @@ RUN = {
     "sample_every_steps": 2,
     "seed": 3,
     "augment": AUGMENT_POLICIES,
+    "augment_target": 0.1,
+    "event_files": True,
 }
 
 
@@ -133,7 +135,9 @@ def train_run(images: np.ndarray, folder: Path, stops: list[int]) -> Run:
         epochs.append(epoch)
         return dataset.get_batches(batch_size, epoch)
 
-    with recorded_feeds() as feeds:
+    with recorded_feeds() as feeds, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("catdcgan.diff_augment.RISE", 100)  # images: a probability that moves in nine steps
+        patch.setattr("catdcgan.training.EVENT_STEPS", 4)
         for index, stop in enumerate([*stops, None]):
             losses, samples = train_tiny(
                 images, folder, get_batches, **RUN, step_count=stop, resume=index > 0
@@ -703,7 +707,7 @@ def test_resuming_goes_on_from_a_checkpoint_with_none_of_our_own_variables(
     authors = {
         name: value
         for name, value in read(whole.folder / "models" / "model.ckpt-9").items()
-        if name not in COUNTERS and not name.endswith(AVERAGE)
+        if name not in (*COUNTERS, PROBABILITY, SURENESS) and not name.endswith(AVERAGE)
     }
     assert len(authors) == 148
     write(tmp_path / "models" / "model.ckpt", authors)
@@ -715,9 +719,12 @@ def test_resuming_goes_on_from_a_checkpoint_with_none_of_our_own_variables(
         learning_rate_D=0.0,
         learning_rate_G=0.0,
         average_decay=0.9,
+        augment=["color"],
+        augment_target=0.6,
         sample_every_steps=1,
     )
     assert len(losses) == 1
+    assert read_history(tmp_path / "models" / HISTORY_NAME)[0][PROBABILITY] == 0
     assert all(file.is_file() for file in samples)
     assert steps(numbered(tmp_path / "models")) == [1]
     values, drawn_with = read(tmp_path / "models" / "model.ckpt-1"), read(tmp_path / "models" / "model.ckpt")
@@ -740,6 +747,36 @@ def test_resuming_from_a_generator_alone_is_one_clear_error(
     with pytest.raises(CheckpointError, match=r"model\.ckpt lacks .* of 148 variables; found generator/"):
         train_tiny(cats, tmp_path, z_dim=100, resume=True)
     assert files(tmp_path) == before
+
+
+# Adaptive augmentation
+
+
+def test_the_probability_of_augmentation_follows_d_and_is_noted_and_saved_for_resuming_alone(
+    whole: Run,
+) -> None:
+    history = [record[PROBABILITY] for record in read_history(whole.folder / "models" / HISTORY_NAME)]
+    assert history[0] == 0
+    assert all(0 <= probability <= 1 for probability in history)
+    assert len({round(probability, 3) for probability in history}) > 2
+    (file,) = (whole.folder / "models").glob("events.out.tfevents.*")
+    noted = {
+        event.step: value.simple_value
+        for event in tf.train.summary_iterator(str(file))
+        for value in event.summary.value
+        if value.tag == PROBABILITY
+    }
+    assert noted == pytest.approx({step: history[step - 1] for step in (4, 8)})
+    everything = read(whole.folder / "models" / "model.ckpt-9")
+    assert abs(everything[PROBABILITY] - history[-1]) < 0.17, "a step of 16 images in 100 at most"
+    assert -1 <= everything[SURENESS] <= 1
+    assert not [name for name in read(whole.folder / "models" / "model.ckpt") if "augment" in name]
+
+
+def test_a_target_without_anything_to_augment_with_is_refused(cats: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--augment-target needs --augment"):
+        train_tiny(cats, tmp_path / "run", augment_target=0.6)
+    assert not (tmp_path / "run").exists()
 
 
 # Averaged weights

@@ -55,6 +55,11 @@ def network_step(scope: str, loss: tf.Tensor, learning_rate: tf.Tensor | float, 
         return optimizer.apply_gradients(zip(_totals(shared, gradients), variables, strict=True))
 
 
+def batch_mean(part: tf.Tensor) -> tf.Tensor:
+    """The mean over the whole batch, of a tensor that is the mean over this worker's part of it."""
+    return next((_total(shared, shared.share * part) for shared in tf.get_collection(SHARED)), part)
+
+
 def shared_metrics(shared: Shared, metrics: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """The metrics of the whole batch; and "stop", the sum of all votes."""
     parts = [*(shared.share * value for value in metrics.values()), shared.stop]

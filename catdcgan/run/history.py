@@ -13,9 +13,11 @@ import numpy as np
 
 from catdcgan.errors import TrainingError
 from catdcgan.files import parse_json, refuse_special
+from catdcgan.settings import PROBABILITY
 
 # The keys of a step's record, and the names that TensorBoard shows for some of them.
-COLUMNS = ("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second", "d_held_out")
+FIGURES = ("d_loss", "g_loss", "d_real", "d_fake", "d_held_out", PROBABILITY, "images_per_second")
+COLUMNS = ("step", "epoch", *FIGURES)
 TAGS = {"d_loss": "loss/discriminator", "g_loss": "loss/generator"}
 TAGS |= {"d_real": "D says/of real", "d_fake": "D says/of generated", "d_held_out": "D says/of held out"}
 
@@ -27,8 +29,9 @@ def read_history(file: str | os.PathLike[str]) -> list[dict[str, Any]]:
         Records with the keys "step" and "epoch" (both count from 1), "d_loss" and "g_loss" (nats), "d_real"
         and "d_fake" (the discriminator's mean output, a probability, on the real and the generated images),
         and "images_per_second". Runs of older versions lack the last three. With held-out images, the steps
-        of sample grids also have "d_held_out", the discriminator's mean output on these. Lines that are not
-        such records are left out, with a warning.
+        of sample grids also have "d_held_out", the discriminator's mean output on these; with a target for
+        augmentation, all steps have "augment_probability". Lines that are not such records are left out,
+        with a warning.
 
     Raises:
         InputError: the file is a named pipe or a device.

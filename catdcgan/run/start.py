@@ -22,7 +22,7 @@ from catdcgan.run.record import changed_options, record_start, versions
 from catdcgan.run.schedule import Position
 from catdcgan.run.start_from import restore_start
 from catdcgan.run.workers import Workers
-from catdcgan.settings import Settings, to_record
+from catdcgan.settings import PROBABILITY, SURENESS, Settings, to_record
 from catdcgan.tf1 import GPUS, tf
 
 
@@ -116,8 +116,10 @@ def start_run(
     # Checked again now that the lock is held: another program may have started a run in the meantime.
     if find_start(folder.models, resume):
         changed_options(folder.record, record, facts)
-        # A checkpoint without our counters or averages starts at step 0, averaging from its weights.
+        # A checkpoint without our counters or averages starts at step 0, averaging from its weights; one
+        # without a probability of augmentation starts with 0.
         substitutes: dict[str, str | None] = {counter.op.name: None for counter in counters}
+        substitutes |= {PROBABILITY: None, SURENESS: None}
         substitutes |= {average.op.name: name for name, average in sampling_variables.items()}
         restore_newest(sess, folder.models, tf.global_variables(), substitutes)
     elif settings.start_from:

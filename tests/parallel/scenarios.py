@@ -24,12 +24,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tiny_runs import train_tiny
 
-from catdcgan import Dataset, draw_cats, training
+from catdcgan import Dataset, diff_augment, draw_cats, training
 from catdcgan.run import checkpoint
 from catdcgan.run.workers import Workers
+from catdcgan.settings import AUGMENT_POLICIES
 from catdcgan.training import Training
 
-ALL: dict[str, Any] = {"flip": True, "augment": ("color", "translation", "cutout"), "average_decay": 0.9}
+ALL: dict[str, Any] = {"flip": True, "augment": AUGMENT_POLICIES, "augment_target": 0.1, "average_decay": 0.9}
+RISE = 100  # images in which the probability of augmentation can rise to 1: it moves in a few steps
 IMAGES = 37  # three steps an epoch: 16, 16 and 5
 
 # The arguments of `train` in each scenario; those of the second kind for worker 1 alone.
@@ -86,6 +88,7 @@ def main() -> None:
         weights.update(self.sess.run(compared))
 
     Training.loop = loop_and_look  # type: ignore[method-assign]
+    vars(diff_augment)["RISE"] = RISE
     for name in sys.argv[4:]:
         for_all, for_worker_1 = SCENARIOS[name]
         arguments = for_all | (for_worker_1 if index else {})

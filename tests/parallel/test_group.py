@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 from ports import free_addresses
-from scenarios import ALL, IMAGES, SCENARIOS
+from scenarios import ALL, IMAGES, RISE, SCENARIOS
 from tiny_runs import Values, assert_same_run, read_checkpoint, same, train_tiny
 
 from catdcgan import draw_cats
 from catdcgan.run.checkpoint_files import numbered
 from catdcgan.run.history import read_history
 from catdcgan.run.record import read_record
+from catdcgan.settings import PROBABILITY
 
 pytestmark = pytest.mark.slow
 
@@ -112,14 +113,24 @@ def test_the_gradients_of_the_first_step_are_those_of_one_process(
 
 @pytest.mark.parametrize(("name", "changes"), [("straight", ALL), ("few", {"images": 17})])
 def test_workers_take_the_steps_of_one_process_even_with_few_images_or_none(
-    told: Outcomes, folder: Path, tmp_path: Path, name: str, changes: dict[str, Any]
+    told: Outcomes,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    changes: dict[str, Any],
 ) -> None:
     images = changes.get("images", IMAGES)
     settings = {key: value for key, value in changes.items() if key != "images"}
+    monkeypatch.setattr("catdcgan.diff_augment.RISE", RISE)
     train_tiny(draw_cats(images, 32, seed=0), tmp_path, step_count=3, epoch_count=None, **settings)
-    one = [(record["d_loss"], record["g_loss"]) for record in read_history(tmp_path / "models/history.jsonl")]
+    alone, together = (read_history(run / "models/history.jsonl") for run in (tmp_path, folder / name))
+    one = [(record["d_loss"], record["g_loss"]) for record in alone]
     np.testing.assert_allclose(told[name, 0]["losses"][:3], one, rtol=2e-2)
     assert told[name, 0]["losses"][0] == pytest.approx(one[0], rel=1e-5)
+    probabilities = [[record.get(PROBABILITY, 1) for record in history[:3]] for history in (alone, together)]
+    assert probabilities[1] == pytest.approx(probabilities[0], rel=1e-5)
+    assert probabilities[0][2] > 0, "the probability has moved"
 
 
 def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(told: Outcomes, folder: Path) -> None:

@@ -14,6 +14,7 @@ from catdcgan import read_losses
 from catdcgan.errors import TrainingError
 from catdcgan.run.folder import HISTORY_NAME
 from catdcgan.run.history import checked_figures, read_history, rewind_history
+from catdcgan.settings import PROBABILITY
 
 
 @pytest.fixture
@@ -110,7 +111,9 @@ def test_a_figure_that_is_no_real_number_is_refused_by_name(figure: Any) -> None
         checked_figures(7, {"beauty": figure})
 
 
-@pytest.mark.parametrize("name", ["step", "epoch", "d_loss", "images_per_second", "loss/generator", 5])
+@pytest.mark.parametrize(
+    "name", ["step", "epoch", "d_loss", "images_per_second", PROBABILITY, "loss/generator", 5]
+)
 def test_a_figure_cannot_stand_in_for_one_of_the_historys_own(name: Any) -> None:
     with pytest.raises(TrainingError, match=f"in step 7 evaluate gave a figure .*{name}"):
         checked_figures(7, {name: 0.5})
