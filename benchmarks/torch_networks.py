@@ -78,14 +78,15 @@ def training_step(
         tuned: also follow PyTorch's tuning guide: compute no gradients of the discriminator's weights in the
             generator's step, and use one fused kernel for Adam.
         compiled: pass both networks through `torch.compile`.
-        bfloat16: run both networks under CPU autocast in bfloat16.
+        bfloat16: run both networks under autocast in bfloat16.
 
     Returns:
         A function that trains one step and returns its losses, and the number of parameters.
     """
     (real, z), *_ = batches
-    G = generator(width, real.shape[1], z.shape[1]).to(memory_format=layout)
-    D = discriminator(width, real.shape[1]).to(memory_format=layout)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    G = generator(width, real.shape[1], z.shape[1]).to(device, memory_format=layout)
+    D = discriminator(width, real.shape[1]).to(device, memory_format=layout)
     adam = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8, "fused": tuned}
     d_adam, g_adam = torch.optim.Adam(D.parameters(), **adam), torch.optim.Adam(G.parameters(), **adam)
     inputs = [
@@ -98,10 +99,10 @@ def training_step(
         return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
     def autocast() -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
+        return torch.autocast(device, torch.bfloat16, enabled=bfloat16)
 
     def step() -> tuple[float, float]:
-        real, z = inputs[0]
+        real, z = (batch.to(device) for batch in inputs[0])
         inputs.append(inputs.pop(0))
         d_adam.zero_grad()
         with autocast():  # as PyTorch advises: forward passes and losses inside, backward passes outside

@@ -111,7 +111,8 @@ def tensorflow_step(
     """Build the training step of a contender in TensorFlow.
 
     Args:
-        name: OURS and a type for one session call on shared fakes; otherwise the article's two calls.
+        name: OURS, a type, and XLA or not, for one session call on shared fakes; otherwise the article's two
+            calls.
         width: base_filters of both networks.
         size: of the images.
         batch: images in a step.
@@ -134,7 +135,8 @@ def tensorflow_step(
     with tf.Graph().as_default() as graph:
         if name.startswith(OURS):
             sizes: dict[str, Any] = {"image_size": size, "z_dim": Z_DIM, "base_filters": width}
-            net = training_graph(Settings(mixed_precision="bfloat16" in name, **sizes, **STEP_OPTIONS))
+            how: dict[str, Any] = {"mixed_precision": "bfloat16" in name, "xla": "XLA" in name}
+            net = training_graph(Settings(**how, **sizes, **STEP_OPTIONS))
             placeholders = net.input_real, net.input_z, net.lr_G, net.lr_D
             calls = [[net.metrics, net.step]]
         else:

@@ -63,10 +63,8 @@ def test_xla_computes_a_shape_the_first_time_as_it_does_later() -> None:
             assert first == later
 
 
-@pytest.mark.parametrize(("name", "was"), [("cpu", "Z80"), ("cores", 4096)])
-def test_another_cpu_or_number_of_cores_is_named_when_a_run_goes_on(
-    name: str, was: Any, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("name", "was"), [("device", "GPU"), ("cpu", "Z80"), ("cores", 4096)])
+def test_other_hardware_is_named_when_a_run_goes_on(name: str, was: Any, tmp_path: Path) -> None:
     file, options = tmp_path / "run.json", to_record(Settings())
     record_start(file, 0, options, {"images": 3})
     record = json.loads(file.read_text())

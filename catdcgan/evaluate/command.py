@@ -7,7 +7,6 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from catdcgan.data.dataset import Dataset
 from catdcgan.errors import InputError
+from catdcgan.evaluate.faces import can_find_faces
 from catdcgan.evaluate.figures import ALIKE, Photos, measure, table
 from catdcgan.evaluate.likeness import neighbour_sheet
 from catdcgan.files import atomic_write
@@ -71,8 +71,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         check_file(given[name])
     for name in set(names) - folders:
         existing_checkpoint(name)
-    if find_spec("cv2") is None:
-        warnings.warn("faces are not counted: that needs pip install '.[evaluate]'", stacklevel=2)
+    if not can_find_faces():
+        warnings.warn("faces are not counted: that needs OpenCV 4: pip install '.[evaluate]'", stacklevel=2)
 
     from catdcgan.run.checkpoint import read_architecture
     from catdcgan.sampling import sample_one_by_one

@@ -20,6 +20,8 @@ from catdcgan.errors import RunError
 from catdcgan.files import atomic_write, parse_json, refuse_special
 from catdcgan.settings import FIXED, MOST, from_record
 
+HARDWARE = "device", "cpu", "cores", "workers"  # only with the same ones are bits the same
+
 
 def record_start(
     file: Path,
@@ -32,8 +34,8 @@ def record_start(
     """Record a start of training in an atomic write; call it under the `lock`.
 
     At step 0 the record is new: an earlier start in the folder, if any, left no checkpoint. A resumed run
-    adds an entry with the settings and versions that changed since the previous start, and warns of another
-    CPU or number of cores. A run of an older version of this program, which has no record, gets one from
+    adds an entry with the settings and versions that changed since the previous start, and warns of other
+    hardware. A run of an older version of this program, which has no record, gets one from
     then on.
 
     Args:
@@ -159,10 +161,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def _warn_of_other_bits(file: Path, changed: Mapping[str, list[Any]]) -> None:
-    """Warn of another CPU, number of cores or of workers: only with the same ones are bits the same."""
-    pairs = {
-        name: changed[name] for name in ("cpu", "cores", "workers") if None not in changed.get(name, [None])
-    }
+    """Warn of other hardware or another number of workers."""
+    pairs = {name: changed[name] for name in HARDWARE if None not in changed.get(name, [None])}
     if pairs:
         changes = "; ".join(f"{name} {was}, now {now}" for name, (was, now) in pairs.items())
         warnings.warn(
