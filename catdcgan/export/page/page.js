@@ -240,14 +240,14 @@ on("number", "input", ({target}) => {
 // The start: the cat of the link, or one that looks good
 function openLink() {
   const numbers = fromLink(location.hash);
-  if (numbers) loadAsItIs(numbers); else load(numbered(13));
+  if (numbers) loadAsItIs(numbers); else load(numbered(23));
   if (location.hash && !numbers) say("That link leads to no cat of this page.");
 }
 
 for (const [shape, weights] of model.stages)
   $("layers").append(make("li", {}, make("canvas"), make("b", {}, shape), make("span", {}, weights)));
-keep("a", numbered(13));
-keep("b", numbered(23));
+keep("a", numbered(23));
+keep("b", numbered(17));
 for (const [id, value] of [["walk", 0], ["variety", 1]]) set($(id), value);
 addEventListener("hashchange", openLink);
 addEventListener("paste", ({clipboardData}) => { // a link, or its end, which `catdcgan lookalike` prints
