@@ -246,7 +246,9 @@ class Settings:
         fraction,
         "decay both learning rates to 0 over this last part of the run, such as 0.3; 0 for none",
     )
-    xla: bool = setting(False, "--xla", None, "compile with XLA: a slower start, then twice as fast on a GPU")
+    xla: bool = setting(
+        False, "--xla", None, "compile with XLA: a slower start, then up to twice as fast on a GPU"
+    )
     mixed_precision: bool | str = setting(
         False,
         "--mixed-precision",
