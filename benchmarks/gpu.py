@@ -17,33 +17,21 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
-from train_step import synthetic_batches, tensorflow_step
-from turns import Contender, describe_machine, print_table, serve, take_turns, torch_found
+import train_step
+from turns import Contender, describe_machine, print_table, same_parameters, take_turns, torch_found
 
 SIZE = 128
 OURS = "ours, float32", "ours, float32, XLA", "ours, bfloat16", "ours, bfloat16, XLA"
-TORCH = "PyTorch, compiled, float32", "PyTorch, compiled, bfloat16"
+TORCH = "PyTorch, compiled, channels_last, float32", "PyTorch, compiled, channels_last, bfloat16"
 
 
 def work(name: str, width: int, batch: int) -> None:
     """In a child process: run the contender of this name."""
-    if name in OURS:
-        step, facts, _ = tensorflow_step(name, width, SIZE, batch)
-        serve(step, parameters=facts["parameters"])
-        return
-    import torch
-    from torch_networks import training_step
+    if name in TORCH:
+        import torch
 
-    torch.set_float32_matmul_precision("high")  # TF32 in the dense layers too
-    step, parameters = training_step(
-        synthetic_batches(batch, SIZE),
-        width,
-        torch.channels_last,
-        tuned=True,
-        compiled=True,
-        bfloat16="bfloat16" in name,
-    )
-    serve(step, parameters=parameters)
+        torch.set_float32_matmul_precision("high")  # TF32 in the dense layers too
+    train_step.work(name, width, argparse.Namespace(size=SIZE, batch=batch, intra=0, inter=0))
 
 
 def start(name: str, width: int, batch: int) -> Contender:
@@ -53,6 +41,7 @@ def start(name: str, width: int, batch: int) -> Contender:
 
 def compare(width: int, batch: int, contenders: dict[str, Contender], options: argparse.Namespace) -> None:
     """Let the contenders of one width and batch size take turns, and print their table."""
+    same_parameters(contenders)
     seconds = take_turns(contenders, dict.fromkeys(contenders, options.steps), options.rounds)
     for contender in contenders.values():
         contender.stop()

@@ -43,7 +43,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from turns import Contender, describe_machine, print_table, serve, take_turns, torch_found
+from turns import (
+    Contender,
+    describe_machine,
+    print_table,
+    same_parameters,
+    serve,
+    take_turns,
+    torch_found,
+)
 
 Z_DIM = 100
 STEP_OPTIONS: dict[str, Any] = {"beta1": 0.5, "alpha": 0.2, "smooth": 0.1}
@@ -268,16 +276,13 @@ def compare(kind: str, width: int, rates: dict[str, float], options: argparse.Na
     contenders = {name: start(name, width, options) for name in names}
     if torch:
         contenders |= start_torch(kind, width, options)
-    counts = {contender.facts["parameters"] for contender in contenders.values()}
-    if len(counts) > 1:
-        raise SystemExit(f"the contenders do not train the same networks: {counts} parameters")
-
+    parameters = same_parameters(contenders)
     count = max(1, options.steps * 16 // width)
     seconds = take_turns(contenders, dict.fromkeys(contenders, count), options.rounds)
     for contender in contenders.values():
         contender.stop()
     print(
-        f"{counts.pop():,} parameters; medians of {options.rounds} rounds of {count} steps. "
+        f"{parameters:,} parameters; medians of {options.rounds} rounds of {count} steps. "
         f"Our step: {macs / 1e9:.3f} billion multiply-adds an image.\n"
     )
     ours = seconds[names[0]]

@@ -139,6 +139,14 @@ def take_turns(
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
+def same_parameters(contenders: Mapping[str, Contender]) -> int:
+    """The number of parameters that all contenders train; end here if it differs."""
+    counts = {contender.facts["parameters"] for contender in contenders.values()}
+    if len(counts) > 1:
+        raise SystemExit(f"the contenders do not train the same networks: {counts} parameters")
+    return int(counts.pop())
+
+
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a Markdown table: the first column aligned left, the others, which are numbers, right."""
     lines = [[str(cell) for cell in row] for row in [header, *rows]]

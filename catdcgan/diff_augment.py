@@ -117,6 +117,11 @@ def follow_overfitting(
     )
 
 
+def batch_size(images: tf.Tensor, rows: tf.Tensor | None) -> tf.Tensor:
+    """The number of images in the whole batch; `rows` as in `augment_images`."""
+    return tf.shape(images)[0] if rows is None else rows[2]
+
+
 def _uniform(
     images: tf.Tensor,
     shape: tuple[int, ...],
@@ -127,7 +132,7 @@ def _uniform(
     dtype: tf.DType = tf.float32,
 ) -> tf.Tensor:
     """Random numbers (n, *shape), uniform in [lowest, end), for n images; `rows` as in `augment_images`."""
-    count = tf.shape(images)[0] if rows is None else rows[2]
+    count = batch_size(images, rows)
     random = tf.random.stateless_uniform((count, *shape), seed, lowest, end, dtype)
     return random if rows is None else random[rows[0] : rows[1]]
 

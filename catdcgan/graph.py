@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
-from catdcgan.diff_augment import augment_images, follow_overfitting
+from catdcgan.diff_augment import augment_images, batch_size, follow_overfitting
 from catdcgan.model import (
     discriminator,
     discriminator_loss,
@@ -138,8 +138,7 @@ def _moved_probability(
 ) -> tuple[tf.Tensor, tf.Operation]:
     """The probability of augmentation in this step, and the operation that sets that of the next."""
     signs = batch_mean(tf.reduce_mean(tf.sign(logits_real)))
-    rows = shared_rows()
-    images = tf.shape(logits_real)[0] if rows is None else rows[2]
+    images = batch_size(logits_real, shared_rows())
     now = probability.read_value()
     with tf.control_dependencies([now]):
         return now, follow_overfitting(probability, signs, target, images)

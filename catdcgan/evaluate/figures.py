@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from catdcgan.evaluate.details import detail_distances, details, grid_pattern
-from catdcgan.evaluate.faces import faces_found
+from catdcgan.evaluate.faces import can_find_faces, faces_found
 from catdcgan.evaluate.likeness import (
     COPY,
     Neighbours,
@@ -70,11 +70,10 @@ def measure(images: np.ndarray, progress: Callable[[Iterable[np.ndarray]], Itera
     Returns:
         The figures; those of faces are None without OpenCV.
     """
-    try:
+    faces: Figures = {"faces": None, "faces_error": None}
+    if can_find_faces():
         found = float(np.mean(list(faces_found(progress(images)))))
-        faces: Figures = {"faces": found, "faces_error": float(np.sqrt(found * (1 - found) / len(images)))}
-    except ImportError:
-        faces = {"faces": None, "faces_error": None}
+        faces = {"faces": found, "faces_error": float(np.sqrt(found * (1 - found) / len(images)))}
     distance, one, other = closest_pair(images[:ALIKE])
     return faces | {
         "variety": variety(images),

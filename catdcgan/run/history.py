@@ -16,8 +16,10 @@ from catdcgan.files import parse_json, refuse_special
 from catdcgan.settings import PROBABILITY
 
 # The keys of a step's record, and the names that TensorBoard shows for some of them.
-FIGURES = ("d_loss", "g_loss", "d_real", "d_fake", "d_held_out", PROBABILITY, "images_per_second")
-COLUMNS = ("step", "epoch", *FIGURES)
+COLUMNS = (
+    *("step", "epoch", "d_loss", "g_loss", "d_real", "d_fake", "d_held_out"),
+    *(PROBABILITY, "images_per_second"),
+)
 TAGS = {"d_loss": "loss/discriminator", "g_loss": "loss/generator"}
 TAGS |= {"d_real": "D says/of real", "d_fake": "D says/of generated", "d_held_out": "D says/of held out"}
 

@@ -35,8 +35,7 @@ def record_start(
 
     At step 0 the record is new: an earlier start in the folder, if any, left no checkpoint. A resumed run
     adds an entry with the settings and versions that changed since the previous start, and warns of other
-    hardware. A run of an older version of this program, which has no record, gets one from
-    then on.
+    hardware. A run of an older version of this program, which has no record, gets one from then on.
 
     Args:
         file: ``run.json`` in the run's folder.
