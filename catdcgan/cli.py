@@ -286,7 +286,8 @@ def _train(options: argparse.Namespace) -> None:
     except (KeyboardInterrupt, SystemExit):
         # Without a history, training had not begun: building the graph takes seconds.
         if workers.leads and folder.history.exists():
-            say(f"Continue with: {shlex.join(['catdcgan', 'train', '--resume', f'--out={out}'])}")
+            again = shlex.join(["catdcgan", "train", "--resume", f"--out={out}"])
+            say(f"Continue with: {again}" + (workers.size > 1) * ", and the same --devices or --workers")
             summarize(folder, settings.image_size)
         raise
     if not workers.leads:

@@ -148,6 +148,8 @@ def test_the_processes_of_devices_save_and_end_with_the_one_that_started_them(
     wait_until(lambda: parent.poll() is not None and not run.children())
     assert parent.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     assert numbered(run.folder / "models")[-1].name == f"model.ckpt-{run.steps()}"
+    out, _ = parent.communicate()
+    assert f"train --resume --out={run.folder}, and the same --devices or --workers\n" in out
 
 
 @pytest.mark.parametrize("lost", [0, 1])
