@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
 from turns import Contender, print_table, serve, take_turns, torch_found
+
+from catdcgan.latents import random_latents
 
 Z_DIM = 100
 SECONDS_OF_A_TURN = 0.5
-
-
-def latents(batch: int) -> np.ndarray:
-    """Make latents (batch, z_dim), float32 in [-1, 1]."""
-    return np.random.default_rng(0).uniform(-1, 1, (batch, Z_DIM)).astype(np.float32)
 
 
 def tensorflow_work(width: int, size: int, batch: int) -> None:
@@ -34,7 +30,7 @@ def tensorflow_work(width: int, size: int, batch: int) -> None:
         images = sampling_output(input_z, 3)
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
-            z = latents(batch)
+            z = random_latents(batch, Z_DIM)
             serve(lambda: session.run(images, {input_z: z}))
 
 
@@ -44,7 +40,7 @@ def torch_work(width: int, size: int, batch: int, layout: str) -> None:
     from torch_networks import generator
 
     network = generator(width, size, Z_DIM).to(memory_format=getattr(torch, layout)).eval()
-    z = torch.from_numpy(latents(batch))
+    z = torch.from_numpy(random_latents(batch, Z_DIM))
 
     def generate() -> object:
         with torch.inference_mode():

@@ -9,7 +9,6 @@ smaller the networks, the larger the share of time spent on data: hence width 8.
 from __future__ import annotations
 
 import argparse
-import importlib
 import itertools
 import statistics
 import tempfile
@@ -21,7 +20,7 @@ from unittest.mock import patch
 
 from turns import print_table
 
-from catdcgan import Dataset, draw_cats
+from catdcgan import Dataset, draw_cats, training
 from catdcgan.data.dataset import prefetch
 
 WARM_UP = 10  # steps
@@ -34,7 +33,6 @@ def waits_and_steps(
     options: argparse.Namespace,
 ) -> tuple[list[float], list[float]]:
     """Train, and return the seconds of each wait for a batch, and of each step with its wait."""
-    training = importlib.import_module("catdcgan.training")
     waits, ends = [], []
 
     def timed(items: Iterable[Any]) -> Iterator[Any]:

@@ -26,7 +26,7 @@ from catdcgan.data.listing import REPORT
 from catdcgan.data.prepare import prepare_photos
 from catdcgan.errors import InputError
 from catdcgan.evaluate.command import add_evaluate_command
-from catdcgan.explore.command import add_directions_command
+from catdcgan.explore.directions_command import add_directions_command
 from catdcgan.explore.lookalike_command import add_lookalike_command
 from catdcgan.explore.sample_command import add_sample_command
 from catdcgan.export.command import add_export_command
@@ -54,7 +54,6 @@ from catdcgan.settings import (
     Settings,
     add_settings,
     from_record,
-    option_names,
     recipe_options,
     settings_from,
     some_path,
@@ -123,7 +122,8 @@ def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
         RunError: there is no run to resume, or its record is damaged.
         InputError: the run's pictures are no longer where they were.
     """
-    recipe: str | None = vars(options).get("recipe")
+    given = vars(options)
+    recipe = RECIPES[given.get("recipe", "article")]
     if options.start_from and options.resume:
         options.refuse("--start-from is for a new run: a resumed one has its own weights")
     if options.start_from:
@@ -131,15 +131,15 @@ def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
 
         from catdcgan.run.start_from import settings_of
 
-        return RECIPES[recipe or "article"] | settings_of(options.start_from)
+        return recipe | settings_of(options.start_from)
     if not options.resume:
-        return RECIPES[recipe or "article"]
-    out: Path = vars(options).get("out") or newest_run()
+        return recipe
+    out: Path = given.get("out") or newest_run()
     file = folder_of(out).record
     record = read_record(file)
     if record is None:
-        return {**RECIPES[recipe or "article"], "out": out}
-    if recipe:
+        return {**recipe, "out": out}
+    if "recipe" in given:
         warnings.warn(f"--recipe is for a new run: settings come from {file}", stacklevel=2)
     settings = from_record(record["options"])
     data = settings.get("data_source")
@@ -155,7 +155,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     main_parser = _Parser("catdcgan", description="Train a DCGAN to generate cats, and look at them.")
     main_parser.add_argument("--version", action="version", version=__version__)
     commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
-    style: dict[str, Any] = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+    add_parser = partial(commands.add_parser, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     unset = argparse.SUPPRESS
     number: dict[str, Any] = {"metavar": "N"}
     seed = {
@@ -172,7 +172,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += (
         "OUT: settings (run.json), losses (history.jsonl), models/, images/ and event files for TensorBoard."
     )
-    command = commands.add_parser("train", help="train on pictures", description=text, **style)
+    command = add_parser("train", help="train on pictures", description=text)
     add = command.add_argument
     text = "folder of the run (default: runs/001, runs/002 and so on; with --resume the last of them)"
     add("--out", type=folder_name, default=train_defaults.get("out", unset), metavar="FOLDER", help=text)
@@ -194,16 +194,14 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add("--drawn-count", type=whole(1, MOST_PAINTED), **count, **number)
     command.set_defaults(run=_train, refuse=command.error)
 
-    add_sample_command(commands.add_parser)
-    add_directions_command(commands.add_parser)
-    add_lookalike_command(commands.add_parser)
-    add_evaluate_command(commands.add_parser)
-    add_export_command(commands.add_parser)
+    add_sample_command(add_parser)
+    add_directions_command(add_parser)
+    add_lookalike_command(add_parser)
+    add_evaluate_command(add_parser)
+    add_export_command(add_parser)
 
     text = "Paint cartoon cats, no two alike: pictures to train on without a download."
-    command = commands.add_parser(
-        "draw", help="paint cats with Pillow, to train on", description=text, **style
-    )
+    command = add_parser("draw", help="paint cats with Pillow, to train on", description=text)
     add = command.add_argument
     add("--count", type=whole(1, MOST_PAINTED), default=64, help="how many pictures", **number)
     add("--size", type=whole(16, LARGEST_SIZE), **size)
@@ -214,7 +212,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
 
     text = "Download the CAT dataset from Kaggle, or a zip of photos from a URL. An interrupted download "
     text += "continues when the same command runs again."
-    command = commands.add_parser("download", help="download photos to train on", description=text, **style)
+    command = add_parser("download", help="download photos to train on", description=text)
     add = command.add_argument
     text = "https, http or file; without it, Kaggle (needs pip install '.[kaggle]')"
     add("url", nargs="?", metavar="URL", help=text)
@@ -224,7 +222,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
 
     text = "Make square pictures to train on. From the CAT dataset, unpacked or zipped: the faces, "
     text += "straightened. From any other photos: their centre squares. Running it again continues."
-    command = commands.add_parser("prepare", help="cut square faces out of photos", description=text, **style)
+    command = add_parser("prepare", help="cut square faces out of photos", description=text)
     add = command.add_argument
     add("source", type=some_path, metavar="SOURCE", help="folder or zip of photos")
     text = "folder of the pictures and of report.json"
@@ -247,11 +245,11 @@ def _train(options: argparse.Namespace) -> None:
     if settings.start_from and not options.resume:
         from catdcgan.run.start_from import refuse_contradiction
 
-        refuse_contradiction(settings, settings.start_from, option_names())
+        refuse_contradiction(settings)
     if settings.data_source is None:
         raise InputError(f"{out} has no record of where its pictures are: name their folder with --data")
     if options.devices > 1:
-        from catdcgan.run.devices import train_on_devices
+        from catdcgan.parallel.devices import train_on_devices
 
         raise SystemExit(train_on_devices(options.devices, options.typed, options.step_limit))
     if workers.size > 1 and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") == "2":

@@ -193,8 +193,8 @@ def _cut_out(images: tf.Tensor, seed: tf.Tensor, rows: tf.Tensor | None) -> tf.T
         return tf.cast((places >= start) & (places < start + size), tf.float32)
 
     # Channels are treated as columns: multiplying by a mask (n, s, s, 1) takes twice as long.
-    rows = inside(np.arange(side), starts[:, 0, None])
-    columns = inside(np.arange(side * channels) // channels, starts[:, 1, None])
-    keep = 1 - rows[:, :, None] * columns[:, None]
+    down = inside(np.arange(side), starts[:, 0, None])
+    across = inside(np.arange(side * channels) // channels, starts[:, 1, None])
+    keep = 1 - down[:, :, None] * across[:, None]
     kept = tf.reshape(images, (-1, side, side * channels)) * keep
     return tf.reshape(kept, (-1, side, side, channels))

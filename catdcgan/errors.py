@@ -18,7 +18,7 @@ class DataError(InputError):
 
 
 class RunError(InputError):
-    """A run's folder cannot be used; the message says why and what to do."""
+    """A run cannot start or continue because of its folder, its record or a worker; the message says why."""
 
 
 class PrepareError(InputError):

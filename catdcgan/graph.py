@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from catdcgan.diff_augment import augment_images, batch_size, follow_overfitting
 from catdcgan.model import (
@@ -17,29 +17,12 @@ from catdcgan.model import (
     model_inputs,
 )
 from catdcgan.parallel.sums import batch_mean, network_step, shared_rows
+from catdcgan.run.tensors import COUNTERS, TrainingGraph
 from catdcgan.sampling import batch_statistics, sampling_output
 from catdcgan.settings import IMAGE_MODES, PROBABILITY, Settings
 from catdcgan.tf1 import GPUS, tf
 from catdcgan.tf1.device import check_bfloat16, takes_bfloat16
 from catdcgan.tf1.kernel_gradient import fast_kernel_gradients
-
-COUNTERS = ("global_step", "epoch", "epoch_step")  # steps done, epochs done, steps done in the current epoch
-
-
-class TrainingGraph(NamedTuple):
-    """The tensors, operations and variables that training uses."""
-
-    pixels: tf.Tensor  # real images as uint8 from 0 to 255
-    input_real: tf.Tensor  # the same as float32 in [-1, 1]; can be fed in place of the pixels
-    input_z: tf.Tensor
-    lr_G: tf.Tensor
-    lr_D: tf.Tensor
-    step: tf.Operation
-    metrics: dict[str, tf.Tensor]  # d_loss and g_loss; d_real and d_fake, the discriminator's mean outputs
-    counters: list[tf.Variable]  # int64 scalars, named as in `COUNTERS`
-    sampling_variables: dict[str, tf.Variable]  # the generator's, or their averages, by the article's names
-    statistics: dict[str, tuple[tf.Tensor, tf.Tensor]]  # of `batch_statistics`; empty unless set
-    all_finite: tf.Tensor  # whether every variable is finite
 
 
 def training_graph(settings: Settings) -> TrainingGraph:

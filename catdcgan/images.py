@@ -71,6 +71,13 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return np.asarray(image_grid(image[None]).resize(size, Image.Resampling.LANCZOS))
 
 
+def shrink(images: np.ndarray, side: int) -> np.ndarray:
+    """Shrink uint8 images (n, s, s, c) by averaging over squares: float32 (n, side * side * c), 0 to 255."""
+    box = Image.Resampling.BOX
+    small = [np.asarray(Image.fromarray(image.squeeze()).resize((side, side), box)) for image in images]
+    return np.array(small, np.float32).reshape(len(images), -1)
+
+
 def check_grid(path: str | os.PathLike[str], count: int, size: int, columns: int | None = None) -> None:
     """Refuse a grid that is too large for its file, before its images are generated.
 

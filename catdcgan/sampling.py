@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,15 +14,16 @@ from catdcgan.errors import CheckpointError
 from catdcgan.images import image_grid, save_image, show_image, to_pixels
 from catdcgan.latents import random_latents
 from catdcgan.model import generator
-from catdcgan.run.checkpoint import architecture, read_architecture, restore, set_variables
+from catdcgan.run.checkpoint import Architecture, architecture, read_architecture, restore, set_variables
 from catdcgan.run.folder import SAMPLE_COUNT
+from catdcgan.run.tensors import TrainingGraph
 from catdcgan.screen import screen
 from catdcgan.settings import IMAGE_MODES, Settings
 from catdcgan.tf1 import tf
 from catdcgan.tf1.layers import NORMALIZE
 
 BATCH_SIZE = 64  # images generated at a time
-STATISTICS_STREAM = 2  # separates random numbers from those of the steps (1) and the data
+STATISTICS_STREAM = 2  # apart from the steps' random numbers, as `STEP_STREAM` in run/step_input.py
 
 
 def sample(
@@ -49,7 +49,7 @@ def sample(
         ValueError: the latents in `z` do not have the generator's length.
     """
     images = sample_one_by_one(checkpoint, z, pixel_range, alpha)
-    bar = tqdm(images, "drawing", total=len(z), unit=" images", delay=2, file=screen())
+    bar = tqdm(images, "generating", total=len(z), unit=" images", delay=2, file=screen())
     return np.stack(list(bar))
 
 
@@ -131,11 +131,16 @@ def sampling_output(input_z: tf.Tensor, out_channel_dim: int, alpha: float = 0.2
     """
     collection = f"sampling_output/{input_z.name}"
     if not tf.get_collection(collection):
-        shapes = {variable.op.name: variable.shape.as_list() for variable in tf.global_variables("generator")}
-        _, base_filters, image_size, _ = architecture(shapes)
+        _, base_filters, image_size, _ = _architecture_of_graph()
         images = generator(input_z, out_channel_dim, False, alpha, base_filters, image_size)
         tf.add_to_collection(collection, images)
     return tf.get_collection(collection)[0]
+
+
+def _architecture_of_graph() -> Architecture:
+    """Find the generator's settings from its variables in the default graph; raises like `architecture`."""
+    variables = tf.global_variables("generator")
+    return architecture({variable.op.name: variable.shape.as_list() for variable in variables})
 
 
 def batch_statistics(
@@ -159,13 +164,12 @@ def batch_statistics(
 
     tf.get_default_graph().clear_collection(NORMALIZE)  # of several workers one alone measures
     tf.add_to_collection(NORMALIZE, normalize)
-    shapes = {variable.op.name: variable.shape.as_list() for variable in tf.global_variables("generator")}
-    _, base_filters, image_size, _ = architecture(shapes)
+    _, base_filters, image_size, _ = _architecture_of_graph()
     generator(input_z, out_channel_dim, True, alpha, base_filters, image_size)
     return measured
 
 
-def refresh_statistics(sess: tf.Session, net: Any, settings: Settings) -> None:
+def refresh_statistics(sess: tf.Session, net: TrainingGraph, settings: Settings) -> None:
     """Set batch norm's statistics for sampling to those of pictures of the generator as it is now, if set.
 
     Moving averages lag behind the weights that they are for: in the first thousand steps so far that the
@@ -174,7 +178,7 @@ def refresh_statistics(sess: tf.Session, net: Any, settings: Settings) -> None:
 
     Args:
         sess: the session.
-        net: the `TrainingGraph` in it.
+        net: the graph in it.
         settings: of the run; `statistics_latents` is the number of pictures, 0 to leave the averages.
     """
     if not settings.statistics_latents:
@@ -218,11 +222,8 @@ def generate(
     return to_pixels(sess.run(images, {input_z: z}), pixel_range)
 
 
-def generate_samples(sess: tf.Session, net: Any, settings: Settings) -> np.ndarray:
-    """Generate the images of a run's sample grid, uint8 (25, s, s, c): always from the same latents.
-
-    `net` is the `TrainingGraph` in the session.
-    """
+def generate_samples(sess: tf.Session, net: TrainingGraph, settings: Settings) -> np.ndarray:
+    """Generate the images of a run's sample grid, uint8 (25, s, s, c): always from the same latents."""
     refresh_statistics(sess, net, settings)
     z = random_latents(SAMPLE_COUNT, settings.z_dim, settings.seed, settings.z_distribution)
     return generate(sess, net.input_z, z, IMAGE_MODES[settings.image_mode])

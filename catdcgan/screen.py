@@ -28,6 +28,12 @@ def say(text: str) -> None:
     print(printable(text))
 
 
+def tell(text: str) -> None:
+    """Print one line on the screen, where progress and messages go, if there is one."""
+    with best_effort_output(screen()):
+        print(text, file=screen(), flush=True)
+
+
 class _Nowhere(io.StringIO):
     """A stream that drops all text."""
 

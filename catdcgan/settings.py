@@ -196,8 +196,10 @@ class Settings:
     epoch_count: int | None = setting(215, "--epochs", whole(1), "passes over the pictures, in total")
     step_count: int | None = setting(None, "--steps", whole(1), "stop after N steps in total")
     batch_size: int = setting(64, "--batch-size", whole(1), "pictures in a step", fixed=True)
-    learning_rate_D: float = setting(5e-5, "--learning-rate-D", positive, "of the discriminator")
-    learning_rate_G: float = setting(2e-4, "--learning-rate-G", positive, "of the generator")
+    learning_rate_D: float = setting(
+        5e-5, "--learning-rate-D", positive, "learning rate of the discriminator"
+    )
+    learning_rate_G: float = setting(2e-4, "--learning-rate-G", positive, "learning rate of the generator")
     beta1: float = setting(0.5, "--beta1", fraction, "Adam's decay rate of the first moment")
     smooth: float = setting(0.1, "--smooth", fraction, "real images are labelled 1 - N")
     z_dim: int = setting(100, "--z-dim", whole(1, LONGEST_LATENT), "length of a latent", fixed=True)
@@ -316,9 +318,14 @@ def add_model_options(parser: argparse.ArgumentParser, latents: bool = True, man
     add("--checkpoint", type=some_path, metavar="PATH", help=text, **named)
     text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
     add("--half-range", action="store_true", help=text)
-    add("--alpha", type=fraction, default=0.2, metavar="A", help="as the model was trained with")
+    add("--alpha", type=fraction, default=0.2, metavar="A", help="that the model was trained with")
     if latents:
-        add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="as the model was trained with")
+        add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="that the model was trained with")
+
+
+def trained_with(options: argparse.Namespace) -> dict[str, Any]:
+    """How the model was trained, by the options of `add_model_options`: the keyword arguments of `sample`."""
+    return {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
 
 
 def option_names() -> dict[str, str]:

@@ -19,11 +19,11 @@ import numpy as np
 
 from catdcgan.data.dataset import epoch_batches, prefetch
 from catdcgan.errors import TrainingError
-from catdcgan.graph import TrainingGraph, training_graph
+from catdcgan.graph import training_graph
 from catdcgan.images import image_grid, show_image
 from catdcgan.parallel.group import Group
 from catdcgan.run import checkpoint
-from catdcgan.run.alone import Alone
+from catdcgan.run.alone import Alone, by_worker_0
 from catdcgan.run.checkpoint_files import NAME, latest, remove_old
 from catdcgan.run.events import event_writer, write_scalars
 from catdcgan.run.folder import RunFolder
@@ -34,8 +34,9 @@ from catdcgan.run.progress import Progress, Speed
 from catdcgan.run.schedule import Position, Schedule
 from catdcgan.run.start import TrainingData, checked_settings, common_facts, start_run
 from catdcgan.run.step_input import step_input
+from catdcgan.run.tensors import TrainingGraph
 from catdcgan.run.watch import Watch
-from catdcgan.run.workers import ALONE, Workers, by_worker_0
+from catdcgan.run.workers import ONE_PROCESS, Workers
 from catdcgan.sampling import generate_samples, refresh_statistics
 from catdcgan.screen import best_effort_output, say
 from catdcgan.settings import Settings, settings_from
@@ -194,7 +195,7 @@ def run_training(
     evaluate: Evaluate | None = None,
     event_files: bool = False,
     quiet: bool = False,
-    workers: Workers = ALONE,
+    workers: Workers = ONE_PROCESS,
 ) -> tuple[list[tuple[float, float]], list[Path]]:
     """Train as described in `train`; see there for the arguments and the errors.
 
@@ -368,7 +369,7 @@ class Training:
         self.at.epoch, self.at.epoch_step = self.at.epoch + 1, 0
         if self.schedule.saves_after_epoch(self.at.epoch):
             self.save()
-        if self.show_every_epochs and self.at.epoch % self.show_every_epochs == 0:
+        if self.group.leads and self.show_every_epochs and self.at.epoch % self.show_every_epochs == 0:
             show_image(image_grid(self.grids.generate(), self.settings.image_mode))
 
     @by_worker_0

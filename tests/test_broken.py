@@ -122,7 +122,7 @@ def test_a_checkpoint_of_nonsense_is_refused(
 def test_a_generator_beyond_memory_is_refused_before_its_graph_is_built(
     base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("catdcgan.run.checkpoint.memory_there_is", lambda: 10_000)
+    monkeypatch.setattr("catdcgan.run.checkpoint.available_memory", lambda: 10_000)
     with pytest.raises(CheckpointError, match="more than all memory"):
         sample(base, random_latents(1, 8, 0))
 

@@ -18,9 +18,10 @@ from catdcgan import draw_cats
 from catdcgan.data.dataset import scale_pixels
 from catdcgan.diff_augment import WINDOW, augment_images
 from catdcgan.errors import InputError
-from catdcgan.graph import COUNTERS, TrainingGraph, training_graph
+from catdcgan.graph import training_graph
 from catdcgan.model import model_inputs, model_loss, model_optimizers
 from catdcgan.run.checkpoint import set_variables
+from catdcgan.run.tensors import COUNTERS, TrainingGraph
 from catdcgan.sampling import sampling_output
 from catdcgan.settings import PROBABILITY, SURENESS, Settings
 from catdcgan.tf1 import GPUS, tf

@@ -21,28 +21,22 @@ import numpy as np
 import pytest
 from pictures import files
 from PIL import Image
-from tiny_runs import AVERAGE, Values, assert_same_run, recorded_feeds, same, train_tiny
+from tiny_runs import AVERAGE, Values, assert_same_run, read_checkpoint, recorded_feeds, same, train_tiny
 
 from catdcgan import CheckpointError, Dataset, draw_cats, random_latents, read_losses, sample, train
 from catdcgan.data.dataset import scale_pixels
 from catdcgan.errors import InputError, RunError
-from catdcgan.graph import COUNTERS
 from catdcgan.model import model_inputs, model_loss, model_optimizers
 from catdcgan.run.checkpoint_files import latest, numbered
 from catdcgan.run.folder import HISTORY_NAME
 from catdcgan.run.history import read_history
 from catdcgan.run.interrupts import STOPS
+from catdcgan.run.tensors import COUNTERS
 from catdcgan.run.watch import Watch
 from catdcgan.settings import AUGMENT_POLICIES, PROBABILITY, SURENESS
 from catdcgan.tf1 import tf
 
 pytestmark = pytest.mark.slow
-
-
-def read(checkpoint: Path | None) -> Values:
-    """All that a checkpoint holds."""
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def write(checkpoint: Path, values: Values) -> None:
@@ -407,9 +401,9 @@ def test_an_error_in_making_a_batch_ends_training_as_it_is(cats: np.ndarray, tmp
 @pytest.mark.tutorial_bug(14)
 def test_grayscale_trains_and_draws_in_one_channel(tmp_path: Path) -> None:
     _, samples = train_tiny(draw_cats(16, 32, mode="L"), tmp_path)
-    values = read(tmp_path / "models" / "model.ckpt")
+    values = read_checkpoint(tmp_path / "models" / "model.ckpt")
     assert values["generator/logits/kernel"].shape == (5, 5, 1, 4)
-    assert read(latest(tmp_path / "models"))["discriminator/conv1/kernel"].shape == (5, 5, 1, 4)
+    assert read_checkpoint(latest(tmp_path / "models"))["discriminator/conv1/kernel"].shape == (5, 5, 1, 4)
     with Image.open(samples[0]) as grid:
         assert grid.mode == "L"
     assert sample(tmp_path / "models" / "model.ckpt", random_latents(2, 8)).shape == (2, 32, 32, 1)
@@ -489,7 +483,9 @@ def test_intervals_count_what_their_names_say(
     assert [file.name for file in samples] == [f"step_{step:07d}.png" for step in (0, 3, 6, 9, 10)]
     assert steps(numbered(tmp_path / "models")) == [0, 4, 8, 10]
     assert shown_at == [4, 8]
-    counted = [[int(read(path)[name]) for name in COUNTERS] for path in numbered(tmp_path / "models")]
+    counted = [
+        [int(read_checkpoint(path)[name]) for name in COUNTERS] for path in numbered(tmp_path / "models")
+    ]
     assert counted == [[0, 0, 0], [4, 2, 0], [8, 4, 0], [10, 5, 0]]
 
 
@@ -497,15 +493,15 @@ def test_intervals_count_what_their_names_say(
 def test_the_last_epoch_of_a_run_under_five_epochs_is_saved(run: Path) -> None:
     models = run / "models"
     assert steps(numbered(models)) == [0, 6]  # two epochs of three steps
-    saved, everything = read(models / "model.ckpt"), read(models / "model.ckpt-6")
+    saved, everything = read_checkpoint(models / "model.ckpt"), read_checkpoint(models / "model.ckpt-6")
     assert same(saved, {name: everything[name] for name in saved})
     # All six steps are in it: Adam's beta2 power is 0.999 to the power of the steps taken, plus one.
     assert everything["beta2_power_1"] == pytest.approx(0.999**7, rel=1e-5)
 
 
 def test_model_ckpt_is_the_generator_alone(run: Path) -> None:
-    names = set(read(run / "models" / "model.ckpt"))
-    everything = read(run / "models" / "model.ckpt-6")
+    names = set(read_checkpoint(run / "models" / "model.ckpt"))
+    everything = read_checkpoint(run / "models" / "model.ckpt-6")
     assert names == {name for name in everything if name.startswith("generator/") and "Adam" not in name}
     assert len(names) == 28  # dense and logits: 2 each; 4 convolutions: 2; 4 batch norms: 4
 
@@ -520,9 +516,9 @@ def test_several_checkpoints_are_kept_and_the_oldest_go(cats: np.ndarray, tmp_pa
         *(HISTORY_NAME, "run.json", ".lock", ".lock-holder"),
         *(name + ending for name in names for ending in (".index", ".data-00000-of-00001")),
     }
-    weights = [read(path)["generator/dense/kernel"] for path in numbered(models)]
+    weights = [read_checkpoint(path)["generator/dense/kernel"] for path in numbered(models)]
     assert not np.array_equal(weights[0], weights[1])
-    assert np.array_equal(weights[2], read(models / "model.ckpt")["generator/dense/kernel"])
+    assert np.array_equal(weights[2], read_checkpoint(models / "model.ckpt")["generator/dense/kernel"])
 
 
 def test_the_last_grid_shows_what_model_ckpt_draws(run: Path) -> None:
@@ -537,7 +533,7 @@ def test_the_last_grid_shows_what_model_ckpt_draws(run: Path) -> None:
 
 @pytest.mark.tutorial_bug(26)
 def test_the_same_seed_gives_the_same_bits(cats: np.ndarray, whole: Run, tmp_path: Path) -> None:
-    assert_same_run(train_run(cats, tmp_path, []).folder, whole.folder, read)
+    assert_same_run(train_run(cats, tmp_path, []).folder, whole.folder, read_checkpoint)
 
 
 @pytest.mark.tutorial_bug(26)
@@ -545,7 +541,7 @@ def test_another_seed_gives_other_weights_and_losses(cats: np.ndarray, whole: Ru
     losses, _ = train_tiny(cats, tmp_path, seed=4, step_count=2)
     assert losses != whole.losses[:2]
     kernels = [
-        read(folder / "models" / "model.ckpt")["generator/dense/kernel"]
+        read_checkpoint(folder / "models" / "model.ckpt")["generator/dense/kernel"]
         for folder in (whole.folder, tmp_path)
     ]
     assert np.abs(kernels[0] - kernels[1]).mean() > 0.01  # a few steps of 2e-4 cannot do that
@@ -555,7 +551,7 @@ def test_another_seed_gives_other_weights_and_losses(cats: np.ndarray, whole: Ru
 @pytest.mark.tutorial_bug(6)
 def test_a_resumed_run_ends_with_the_bits_of_one_without_a_break(whole: Run, broken: Run) -> None:
     assert steps(numbered(broken.folder / "models")) == [0, 3, 4, 9]
-    assert_same_run(broken.folder, whole.folder, read)
+    assert_same_run(broken.folder, whole.folder, read_checkpoint)
 
 
 @pytest.mark.tutorial_bug(6)
@@ -584,7 +580,7 @@ def test_ctrl_c_finishes_the_step_saves_and_draws(
         train_tiny(cats, tmp_path, epoch_count=3, sample_every_steps=2)
     assert [file.stem[-1] for file in sorted((tmp_path / "images").iterdir())] == [*"0245"]
     assert steps(numbered(tmp_path / "models")) == [0, 5]
-    saved = read(tmp_path / "models" / "model.ckpt-5")
+    saved = read_checkpoint(tmp_path / "models" / "model.ckpt-5")
     assert [int(saved[name]) for name in COUNTERS] == [5, 1, 2]
     assert (tmp_path / "models" / "model.ckpt.index").is_file()
     assert len(read_history(tmp_path / "models" / HISTORY_NAME)) == 5
@@ -679,12 +675,12 @@ def test_resuming_with_nets_of_another_width_is_refused_and_changes_nothing(
 
 def test_resuming_a_finished_run_takes_no_step(cats: np.ndarray, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
-    before = read(tmp_path / "models" / "model.ckpt-6")
+    before = read_checkpoint(tmp_path / "models" / "model.ckpt-6")
     losses, samples = train_tiny(cats, tmp_path, epoch_count=2, z_dim=100, step_count=4, resume=True)
     assert losses == read_losses(run / "models" / HISTORY_NAME)
     assert [file.name for file in samples] == [file.name for file in sorted((run / "images").iterdir())]
     assert steps(numbered(tmp_path / "models")) == [0, 6]
-    assert same(before, read(tmp_path / "models" / "model.ckpt-6"))
+    assert same(before, read_checkpoint(tmp_path / "models" / "model.ckpt-6"))
 
 
 def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before_and_no_more(
@@ -698,7 +694,7 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before_and_no
         train_tiny(cats, tmp_path, epoch_count=2, z_dim=100, resume=True, keep_checkpoints=1)
     assert len(said) == 2
     assert steps(numbered(models)) == [6]
-    assert same(read(models / "model.ckpt-6"), read(run / "models" / "model.ckpt-6"))
+    assert same(read_checkpoint(models / "model.ckpt-6"), read_checkpoint(run / "models" / "model.ckpt-6"))
 
 
 def test_resuming_goes_on_from_a_checkpoint_with_none_of_our_own_variables(
@@ -706,7 +702,7 @@ def test_resuming_goes_on_from_a_checkpoint_with_none_of_our_own_variables(
 ) -> None:
     authors = {
         name: value
-        for name, value in read(whole.folder / "models" / "model.ckpt-9").items()
+        for name, value in read_checkpoint(whole.folder / "models" / "model.ckpt-9").items()
         if name not in (*COUNTERS, PROBABILITY, SURENESS) and not name.endswith(AVERAGE)
     }
     assert len(authors) == 148
@@ -727,7 +723,10 @@ def test_resuming_goes_on_from_a_checkpoint_with_none_of_our_own_variables(
     assert read_history(tmp_path / "models" / HISTORY_NAME)[0][PROBABILITY] == 0
     assert all(file.is_file() for file in samples)
     assert steps(numbered(tmp_path / "models")) == [1]
-    values, drawn_with = read(tmp_path / "models" / "model.ckpt-1"), read(tmp_path / "models" / "model.ckpt")
+    values, drawn_with = (
+        read_checkpoint(tmp_path / "models" / "model.ckpt-1"),
+        read_checkpoint(tmp_path / "models" / "model.ckpt"),
+    )
     for name in (
         name for name in networks(authors) if "moving_" not in name
     ):  # the step had learning rates of 0
@@ -767,10 +766,10 @@ def test_the_probability_of_augmentation_follows_d_and_is_noted_and_saved_for_re
         if value.tag == PROBABILITY
     }
     assert noted == pytest.approx({step: history[step - 1] for step in (4, 8)})
-    everything = read(whole.folder / "models" / "model.ckpt-9")
+    everything = read_checkpoint(whole.folder / "models" / "model.ckpt-9")
     assert abs(everything[PROBABILITY] - history[-1]) < 0.17, "a step of 16 images in 100 at most"
     assert -1 <= everything[SURENESS] <= 1
-    assert not [name for name in read(whole.folder / "models" / "model.ckpt") if "augment" in name]
+    assert not [name for name in read_checkpoint(whole.folder / "models" / "model.ckpt") if "augment" in name]
 
 
 def test_a_target_without_anything_to_augment_with_is_refused(cats: np.ndarray, tmp_path: Path) -> None:
@@ -783,8 +782,8 @@ def test_a_target_without_anything_to_augment_with_is_refused(cats: np.ndarray, 
 
 
 def test_with_averaging_model_ckpt_and_the_grids_come_from_the_averages(whole: Run) -> None:
-    everything = read(whole.folder / "models" / "model.ckpt-9")
-    saved = read(whole.folder / "models" / "model.ckpt")
+    everything = read_checkpoint(whole.folder / "models" / "model.ckpt-9")
+    saved = read_checkpoint(whole.folder / "models" / "model.ckpt")
     assert len(saved) == 28
     assert same(saved, {name: everything[name + AVERAGE] for name in saved})
     kernel = "generator/trans_conv2/kernel"
@@ -796,7 +795,10 @@ def test_a_decay_near_0_averages_nothing_but_the_weights_after_the_step(
 ) -> None:
     # Read before the step, the averages would lag by one update, which is about the learning rate.
     train_tiny(cats, tmp_path, average_decay=1e-6, learning_rate_G=1e-2)
-    everything, saved = read(latest(tmp_path / "models")), read(tmp_path / "models" / "model.ckpt")
+    everything, saved = (
+        read_checkpoint(latest(tmp_path / "models")),
+        read_checkpoint(tmp_path / "models" / "model.ckpt"),
+    )
     assert np.abs(everything["generator/dense/bias"]).max() > 1e-3, "G trains with averaging on too; it was 0"
     for name, value in saved.items():
         np.testing.assert_allclose(value, everything[name], atol=1e-5, err_msg=name)
@@ -806,7 +808,7 @@ def test_averaging_turned_on_at_a_resume_starts_from_the_weights(
     cats: np.ndarray, run: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
-    before = read(latest(tmp_path / "models"))
+    before = read_checkpoint(latest(tmp_path / "models"))
     train_tiny(
         cats,
         tmp_path,
@@ -817,7 +819,10 @@ def test_averaging_turned_on_at_a_resume_starts_from_the_weights(
         average_decay=0.5,
         learning_rate_G=1e-2,
     )
-    after, saved = read(latest(tmp_path / "models")), read(tmp_path / "models" / "model.ckpt")
+    after, saved = (
+        read_checkpoint(latest(tmp_path / "models")),
+        read_checkpoint(tmp_path / "models" / "model.ckpt"),
+    )
     name = "generator/dense/kernel"
     moved = np.abs(after[name] - before[name]) > 1e-3
     share = ((saved[name] - after[name]) / (before[name] - after[name]))[moved]

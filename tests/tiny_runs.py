@@ -109,7 +109,7 @@ def recorded_feeds() -> Iterator[list[Values]]:
         yield fed
 
 
-def read_checkpoint(checkpoint: Path) -> Values:
+def read_checkpoint(checkpoint: Path | None) -> Values:
     """Every variable in a checkpoint, by name."""
     reader = tf.train.load_checkpoint(str(checkpoint))
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}

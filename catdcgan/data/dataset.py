@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from catdcgan.data.cache import cache_file, cache_key, read_cache, write_cache
+from catdcgan.data.cache import Skipped, cache_file, cache_key, read_cache, write_cache
 from catdcgan.data.listing import Found, find_files, passed_over_text
 from catdcgan.data.photos import IMAGE_SUFFIXES, check_mode, is_picture, load_image
 from catdcgan.errors import DataError, TrainingError
@@ -69,12 +69,12 @@ class Dataset:
         check_mode(mode)
         if size < 1:
             raise ValueError(f"size must be at least 1 pixel, not {size}")
-        key, found = None, Found({}, [], [])
+        kept, found = None, Found({}, [], [])
         if isinstance(source, str | os.PathLike):
             found = find_images(source)
             where, files = str(source), list(found.files)
-            cache_path = cache_file(source, size, mode)
             key = cache_key(source, files, size, mode) if cache else None
+            kept = (cache_file(source, size, mode), key) if key else None
         else:
             where, files = "the list of files", [Path(file) for file in source]
         passed_over = passed_over_text(found.passed_over)
@@ -83,12 +83,7 @@ class Dataset:
             reasons = [expected, passed_over, _listing(found.unusable)]
             raise DataError(f"no images in {where}: {'; '.join(filter(None, reasons))}")
 
-        cached = read_cache(cache_path, key, (size, size, IMAGE_MODES[mode])) if key else None
-        if cached:
-            images, failed = cached
-        else:
-            images, errors = _decode(files, size, mode, quiet)
-            failed = [(number, str(error) or type(error).__name__) for number, error in errors]
+        images, failed = _read(files, size, mode, quiet, kept)
         skipped = [*found.unusable, *((files[number], reason) for number, reason in failed)]
         if not len(images):
             raise DataError(f"none of the {len(files)} images in {where} can be read; {_listing(skipped)}")
@@ -96,13 +91,6 @@ class Dataset:
             warnings.warn(f"skipped {_listing(skipped)}", stacklevel=2)
         if passed_over:
             warnings.warn(f"{passed_over}, in {where}", stacklevel=2)
-        if key and not cached and not any(_is_temporary(error) for _, error in errors):
-            try:
-                write_cache(cache_path, key, images, failed)
-            except OSError as error:
-                warnings.warn(
-                    f"the next start reads all images again, for want of a cache: {error}", stacklevel=2
-                )
         self.images = images
         self.image_mode = mode
         self.seed = seed
@@ -238,6 +226,27 @@ def find_images(folder: str | os.PathLike[str]) -> Found:
         reason = "is a file, not a folder" if root.exists() else f"no such folder (seen from {Path.cwd()})"
         raise DataError(f"{root}: {reason}")
     return find_files(root, is_picture)
+
+
+def _read(
+    files: Sequence[Path], size: int, mode: str, quiet: bool, kept: tuple[Path, str] | None
+) -> tuple[np.ndarray, Skipped]:
+    """Read files, in order: from their cache, given its path and key, or decoding them, which makes it.
+
+    Returns:
+        uint8 images (n, size, size, channels); the files that cannot be read.
+    """
+    if kept and (cached := read_cache(*kept, (size, size, IMAGE_MODES[mode]))):
+        return cached
+    images, errors = _decode(files, size, mode, quiet)
+    failed = [(number, str(error) or type(error).__name__) for number, error in errors]
+    if kept and len(images) and not any(_is_temporary(error) for _, error in errors):
+        try:
+            write_cache(*kept, images, failed)
+        except OSError as error:
+            text = f"the next start reads all images again, for want of a cache: {error}"
+            warnings.warn(text, stacklevel=3)
+    return images, failed
 
 
 def _decode(

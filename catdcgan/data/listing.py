@@ -17,6 +17,7 @@ from catdcgan.errors import InputError
 from catdcgan.run.folder import RUN_NAME
 
 REPORT = "report.json"  # what `prepare` writes beside its pictures
+ANNOTATION_SUFFIX = ".cat"  # follows the name of the photo, ending included
 # Thumbnails, trash folders and the like of Synology, Windows, macOS and Linux.
 SYSTEM_FILES = {
     *("@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx", "lost+found"),
@@ -104,7 +105,7 @@ def goes_with_pictures(name: str) -> bool:
 
 def is_annotation(name: str) -> bool:
     """Whether a file is an annotation of the CAT dataset, by its name."""
-    return name.endswith(".cat")
+    return name.endswith(ANNOTATION_SUFFIX)
 
 
 def passed_over_text(files: Sequence[PurePath]) -> str:

@@ -17,11 +17,11 @@ from catdcgan.data.faces import (
     face_square,
     read_annotation,
 )
+from catdcgan.data.listing import ANNOTATION_SUFFIX
 from catdcgan.data.photos import open_image, upright
 from catdcgan.errors import InputError
 from catdcgan.files import refuse_special
 
-LANDMARKS_SUFFIX = ".cat"
 LEAST_SIDE = 32  # pixels; the smallest networks' pictures have as many
 
 
@@ -45,7 +45,7 @@ def read_face(
         OSError: there is no such file, or it may not be read.
     """
     annotated = eyes is None and has_landmarks(photo)
-    source = f"{photo}{LANDMARKS_SUFFIX}" if annotated else f"{photo}"
+    source = f"{photo}{ANNOTATION_SUFFIX}" if annotated else f"{photo}"
     try:
         with open_image(photo) as image:
             image.load()
@@ -53,7 +53,8 @@ def read_face(
                 face = _at_eyes(upright(image), np.asarray(eyes, np.float64), size)
             elif annotated:  # in pixels of the photo as stored: see `prepare_photos`
                 refuse_special(Path(source))
-                text = Path(source).read_bytes()[:LARGEST_ANNOTATION].decode("utf-8-sig", "replace")
+                with Path(source).open("rb") as file:
+                    text = file.read(LARGEST_ANNOTATION).decode("utf-8-sig", "replace")
                 face = _cut(image, read_annotation(text), size)
             else:
                 face = _whole(upright(image))
@@ -71,7 +72,7 @@ def read_face(
 
 def has_landmarks(photo: str | os.PathLike[str]) -> bool:
     """Whether the CAT dataset's landmarks lie beside a photo, as ``PHOTO.cat``."""
-    return os.path.exists(f"{photo}{LANDMARKS_SUFFIX}")
+    return os.path.exists(f"{photo}{ANNOTATION_SUFFIX}")
 
 
 def _at_eyes(photo: Image.Image, eyes: np.ndarray, size: int) -> Image.Image:

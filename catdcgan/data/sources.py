@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from catdcgan.data.listing import find_files, goes_with_pictures, is_ignored
+from catdcgan.data.listing import ANNOTATION_SUFFIX, find_files, goes_with_pictures, is_ignored
 from catdcgan.data.photos import is_picture
 from catdcgan.errors import PrepareError
 from catdcgan.run.folder import RUN_NAME
@@ -60,7 +60,7 @@ class Report:
 
 def is_wanted(name: str) -> bool:
     """Whether a file is a photo or the annotation of one, by its name."""
-    return is_picture(name.removesuffix(".cat"))
+    return is_picture(name.removesuffix(ANNOTATION_SUFFIX))
 
 
 # Where photos come from.

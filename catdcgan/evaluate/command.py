@@ -24,7 +24,7 @@ from catdcgan.latents import random_latents
 from catdcgan.output import MOST_SAMPLED, check_file, file_name, picture_name
 from catdcgan.run.checkpoint_files import absent_files, existing_checkpoint, find_checkpoint
 from catdcgan.screen import say, screen
-from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, whole
+from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, trained_with, whole
 
 SHEET, NEIGHBOURS = 256, 16  # pictures in the sheets
 
@@ -35,13 +35,12 @@ of pictures can be given in place of a checkpoint."""
 
 def add_evaluate_command(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command to those of the program."""
-    help_formatter = argparse.ArgumentDefaultsHelpFormatter
     text = "measure how good a trained model's cats are"
-    command = add_parser("evaluate", help=text, description=TEXT, formatter_class=help_formatter)
+    command = add_parser("evaluate", help=text, description=TEXT)
     add, unset = command.add_argument, argparse.SUPPRESS
     number: dict[str, Any] = {"metavar": "N"}
     add_model_options(command, many=True)
-    text = "photos to compare with, best such that no training saw (default: compare with none)"
+    text = "photos to compare with, ideally none that the model was trained on (default: compare with none)"
     add("--data", type=some_path, default=unset, metavar="FOLDER", help=text)
     text = "pictures of each checkpoint"
     add("--count", type=whole(ALIKE, MOST_SAMPLED), default=1000, help=text, **number)
@@ -82,14 +81,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     if len(kinds) > 1:
         raise InputError("the checkpoints make pictures of different kinds: evaluate them one by one")
     size, mode = kinds.pop() if kinds else (128, "RGB")
-    pixel_range = 0.5 if options.half_range else 1.0
 
     def pictures(name: str) -> np.ndarray:
         if name in folders:
             return _read(name, size, mode)[: options.count]
         z = random_latents(options.count, models[name].z_dim, options.seed, options.z)
-        images = sample_one_by_one(name, z, pixel_range, options.alpha)
-        return _in_colour(np.stack(list(_progress(images, f"{name}: drawing", len(z)))))
+        images = sample_one_by_one(name, z, **trained_with(options))
+        return _in_colour(np.stack(list(_progress(images, f"{name}: generating", len(z)))))
 
     photos = Photos(_read(options.data, size, mode), options.count) if "data" in given else None
     columns: dict[str, Any] = {}

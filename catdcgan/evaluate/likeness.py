@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from catdcgan.images import image_grid
+from catdcgan.images import image_grid, shrink
 
 SIDE = 16  # pictures are compared at this size, where faces matter but hairs and small shifts do not
 COPY = 0.5  # fraction of the mean distance to the 50 nearest
@@ -19,13 +19,6 @@ class Neighbours(NamedTuple):
     distance: np.ndarray  # (n, k)
     number: np.ndarray  # (n, k), index of the photo
     mirrored: np.ndarray  # (n, k), whether the photo's mirror image is the one at this distance
-
-
-def shrink(images: np.ndarray) -> np.ndarray:
-    """Shrink uint8 images (n, size, size, 3) by averaging over squares: float32 (n, SIDE * SIDE * 3)."""
-    box = Image.Resampling.BOX
-    small = [np.asarray(Image.fromarray(image).resize((SIDE, SIDE), box)) for image in images]
-    return np.array(small, np.float32).reshape(len(images), -1)
 
 
 def normalize(vectors: np.ndarray) -> np.ndarray:
@@ -42,13 +35,13 @@ def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def variety(images: np.ndarray) -> float:
     """Mean distance between two different images of (n, size, size, 3), in gray levels."""
-    vectors = shrink(images)
+    vectors = shrink(images, SIDE)
     return float(distances(vectors, vectors).sum() / (len(images) * (len(images) - 1)))
 
 
 def closest_pair(images: np.ndarray) -> tuple[float, int, int]:
     """The distance between the two most similar of images (n, size, size, 3), and their indices."""
-    vectors = normalize(shrink(images))
+    vectors = normalize(shrink(images, SIDE))
     apart = distances(vectors, vectors)
     apart[np.tril_indices(len(images))] = np.inf
     one, other = divmod(int(apart.argmin()), len(images))
@@ -57,7 +50,7 @@ def closest_pair(images: np.ndarray) -> tuple[float, int, int]:
 
 def find_neighbours(images: np.ndarray, photos: np.ndarray, count: int) -> Neighbours:
     """Find the `count` photos most similar to each image, mirrored or not; all uint8 (., size, size, 3)."""
-    vectors, straight, mirror = (normalize(shrink(x)) for x in (images, photos, photos[:, :, ::-1]))
+    vectors, straight, mirror = (normalize(shrink(x, SIDE)) for x in (images, photos, photos[:, :, ::-1]))
     parts = []
     for start in range(0, len(images), 256):  # a few megabytes at a time
         both = np.stack([distances(vectors[start : start + 256], each) for each in (straight, mirror)])

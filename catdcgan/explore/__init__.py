@@ -1,1 +1,1 @@
-"""What one does with a generator: directions that change one property of its cats."""
+"""What one does with a trained generator: sampling, knobs, doubles of photos."""

@@ -34,24 +34,31 @@ def _amount(text: str) -> tuple[str, float]:
     return name, parse_number(float, number)
 
 
-def given_latents(options: argparse.Namespace) -> np.ndarray | None:
-    """Read the latents of --latents: float32 (n, z_dim), or None if random ones are wanted.
+def check_latent_options(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together, and a file of --save-latents that cannot be written.
 
     Raises:
-        InputError, OSError: as in `read_latents`; or there are too many, or a number does not fit --z; or the
-            folder of --save-latents is a file.
+        InputError: as in `check_file`.
     """
     given = vars(options)
     if "directions" in given and "set" not in given:
         options.refuse("--directions needs --set")
+    for name in ("count", "seed", "truncate"):
+        if name in given and "latents" in given:
+            options.refuse(f"--{name} is for random latents: it cannot be combined with --latents")
     if "save_latents" in given:
         check_file(options.save_latents)
-    if "latents" not in given:
+
+
+def given_latents(options: argparse.Namespace) -> np.ndarray | None:
+    """Read the latents of --latents: float32 (n, z_dim), or None if random ones are wanted.
+
+    Raises:
+        InputError, OSError: as in `read_latents`; or there are too many, or a number does not fit --z.
+    """
+    files = vars(options).get("latents")
+    if files is None:
         return None
-    for name in ("count", "seed", "truncate"):
-        if name in given:
-            options.refuse(f"--{name} is for random latents: it cannot be combined with --latents")
-    files = options.latents
     parts = [read_latents(files[0])]
     parts += [read_latents(file, parts[0].shape[1]) for file in files[1:]]
     z = np.concatenate(parts)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from catdcgan.errors import InputError
 from catdcgan.explore.directions import fingerprint
 from catdcgan.files import atomic_write, refuse_special
+from catdcgan.images import shrink
 from catdcgan.latents import random_latents
 from catdcgan.model import generator
 from catdcgan.run.checkpoint import read_architecture, restore
@@ -29,7 +29,7 @@ from catdcgan.tf1 import tf
 
 FILE_NAME = "encoder.npz"
 SIDE = 16  # of the version of a picture that the encoder sees: the coat and its markings, no hairs
-COUNT, HELD_OUT = 4000, 400  # pictures that it learns from, and that its error is measured on
+COUNT = 4000  # pictures that it learns from
 RIDGE = 1.0  # added to the diagonal of the regression: pictures at this size say little of some numbers
 STEPS, LEARNING_RATE = 60, 0.1  # of Adam; 187 steps and 16 starts are hardly better
 LEVELS = 4  # of the pyramid that is compared: the picture's own size, and half, a quarter, an eighth of it
@@ -51,9 +51,7 @@ def encode(encoder: Encoder, images: np.ndarray) -> np.ndarray:
 
 
 def _features(images: np.ndarray) -> np.ndarray:
-    box = Image.Resampling.BOX
-    small = [np.asarray(Image.fromarray(image.squeeze()).resize((SIDE, SIDE), box)) for image in images]
-    values = np.array(small, np.float32).reshape(len(images), -1) / 127.5 - 1
+    values = shrink(images, SIDE) / 127.5 - 1
     return np.concatenate([values, np.ones((len(images), 1), np.float32)], 1)
 
 

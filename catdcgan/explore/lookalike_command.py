@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -15,7 +15,7 @@ from catdcgan.data.portrait import has_landmarks, read_face
 from catdcgan.output import check_file, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, whole
+from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, trained_with, whole
 
 if TYPE_CHECKING:
     from catdcgan.explore.directions import Directions
@@ -32,9 +32,8 @@ the face, a square. docs/knobs-and-exports.md says what to expect."""
 
 def add_lookalike_command(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command to those of the program."""
-    help_formatter = argparse.ArgumentDefaultsHelpFormatter
     text = "find the cat most like yours"
-    command = add_parser("lookalike", help=text, description=TEXT, formatter_class=help_formatter)
+    command = add_parser("lookalike", help=text, description=TEXT)
     add, unset = command.add_argument, argparse.SUPPRESS
     text = "a photo of a cat; each becomes a row of the picture"
     add("photos", type=some_path, nargs="+", metavar="PHOTO", help=text)
@@ -86,7 +85,7 @@ def _lookalike(options: argparse.Namespace) -> None:
         if eyes is None and not has_landmarks(photo):
             say(f"{photo}: without --eyes, the whole picture is taken for the face")
     knobs = _knobs(options.checkpoint, options.z)
-    trained: dict[str, Any] = {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
+    trained = trained_with(options)
     encoder = encoder_of(options.checkpoint, options.z, **trained)
     z = find_doubles(options.checkpoint, faces, encoder, options.seed, options.z, **trained)
     varied, names = _variations(knobs, z, options.z)

@@ -12,14 +12,15 @@ from tqdm import tqdm
 from catdcgan.animation import ANIMATION_SUFFIXES, save_animation
 from catdcgan.explore.latent_options import (
     add_latent_options,
+    check_latent_options,
     given_latents,
     save_given_latents,
     turn_knobs,
 )
-from catdcgan.files import refuse_special
 from catdcgan.images import enlarge, image_grid
 from catdcgan.output import (
     MOST_SAMPLED,
+    check_file,
     check_output,
     columns_and_rows,
     is_picture_name,
@@ -28,10 +29,11 @@ from catdcgan.output import (
 )
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import LARGEST_SEED, add_model_options, positive, whole
+from catdcgan.settings import LARGEST_SEED, add_model_options, positive, trained_with, whole
 
 # Modules that need TensorFlow are imported where they are used: usage errors are fast.
 
+COUNT = 64  # cats, unless the options say how many
 MOST_SCALED = 8  # times
 MOST_FRAMES = 10_000  # from one cat to the next
 WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # about two seconds from one cat to the next
@@ -40,14 +42,11 @@ WALK_FRAMES, WALK_MILLISECONDS = 30, 70  # about two seconds from one cat to the
 def add_sample_command(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command to those of the program."""
     text = "Generate cats with the generator in a checkpoint: a grid, single pictures or an animation."
-    help_formatter = argparse.ArgumentDefaultsHelpFormatter
-    command = add_parser(
-        "sample", help="generate cats with a trained model", description=text, formatter_class=help_formatter
-    )
+    command = add_parser("sample", help="generate cats with a trained model", description=text)
     add, shape = command.add_argument, command.add_mutually_exclusive_group()
     unset = argparse.SUPPRESS
     number: dict[str, Any] = {"metavar": "N"}
-    text = "how many cats (default: 64)"
+    text = f"how many cats (default: {COUNT})"
     shape.add_argument("--count", type=whole(1, MOST_SAMPLED), default=unset, help=text, **number)
     text = "fill a grid of this shape, such as 8x4 (default: as close to square as possible)"
     shape.add_argument("--grid", type=columns_and_rows, default=unset, metavar="COLUMNSxROWS", help=text)
@@ -80,35 +79,18 @@ def _sample(options: argparse.Namespace) -> None:
     given = vars(options)
     columns, rows = given.get("grid", (None, None))
     walk: list[int] = given.get("walk", [])
-    truncate: float | None = given.get("truncate")
     pick: list[int] = given.get("pick", [])
+    check_latent_options(options)
     stored = given_latents(options)
-    wanted: int = columns * rows if columns else given.get("count", max(pick, default=63) + 1)
+    wanted = columns * rows if columns else max(pick) + 1 if pick else given.get("count", COUNT)
     count = wanted if stored is None else len(stored)
     out: Path = given.get("out", Path("cats.gif" if walk else "cats.png"))
-    if len(walk) == 1:
-        options.refuse("--walk: name at least two cats")
-    if walk and max(walk) >= count:
-        options.refuse(f"--walk: no cat {max(walk)} among {count}, which are 0 to {count - 1}: raise --count")
-    if walk and out.suffix.lower() not in ANIMATION_SUFFIXES:
-        options.refuse(f"--walk makes an animation: --out must end in .gif or .webp, not {out}")
-    if columns and (walk or not is_picture_name(out)):
-        options.refuse("--grid shapes a single picture: it cannot be combined with --walk or a folder")
-    if pick and walk:
-        options.refuse("--pick is for pictures: it cannot be combined with --walk, which names its own cats")
-    if pick and max(pick) >= count:
-        options.refuse(
-            f"--pick: no cat {max(pick)} among the {count} of --latents, which are 0 to {count - 1}"
-        )
-    if columns and stored is not None and wanted != count:
+    _check_options(options, out, count)
+    if columns and wanted != count:
         options.refuse(f"--grid: {columns}x{rows} is a grid of {wanted}, and --latents has {count} latents")
-    if "frames" in given and not walk:
-        options.refuse("--frames needs --walk")
-    if truncate and truncate > 1 and options.z == "uniform":
-        options.refuse(f"--truncate: {truncate} is above 1, the limit of uniform latents")
-
     existing_checkpoint(options.checkpoint)
-    refuse_special(out)
+    if walk:
+        check_file(out)
 
     from catdcgan.latents import random_latents, round_walk
     from catdcgan.run.checkpoint import read_architecture
@@ -119,14 +101,14 @@ def _sample(options: argparse.Namespace) -> None:
         shown = len(pick) if pick and is_picture_name(out) else count
         check_output(out, shown, model.image_size * options.scale, columns)
     if stored is None:
-        stored = random_latents(count, model.z_dim, given.get("seed", 0), options.z, truncate)
+        seed, truncate = given.get("seed", 0), given.get("truncate")
+        stored = random_latents(count, model.z_dim, seed, options.z, truncate)
     z = turn_knobs(options, stored, model.z_dim)
     if walk:
         z = round_walk(z[walk], given.get("frames", WALK_FRAMES))
     if pick:
         z = z[pick]
-    pixel_range = 0.5 if options.half_range else 1.0
-    images = sample_one_by_one(options.checkpoint, z, pixel_range, options.alpha)
+    images = sample_one_by_one(options.checkpoint, z, **trained_with(options))
     if options.scale > 1:
         images = (enlarge(image, options.scale) for image in images)
     if walk:
@@ -136,3 +118,26 @@ def _sample(options: argparse.Namespace) -> None:
     else:
         write_pictures(images, pick or range(count), out, columns)
     save_given_latents(options, z)
+
+
+def _check_options(options: argparse.Namespace, out: Path, count: int) -> None:
+    """Refuse options that do not go together, or not with `count` cats in `out`: wrong usage."""
+    given, refuse = vars(options), options.refuse
+    walk, pick, which = given.get("walk", []), given.get("pick", []), f"which are 0 to {count - 1}"
+    if len(walk) == 1:
+        refuse("--walk: name at least two cats")
+    if walk and max(walk) >= count:
+        refuse(f"--walk: no cat {max(walk)} among {count}, {which}: raise --count")
+    if walk and out.suffix.lower() not in ANIMATION_SUFFIXES:
+        refuse(f"--walk makes an animation: --out must end in .gif or .webp, not {out}")
+    if "grid" in given and (walk or not is_picture_name(out)):
+        refuse("--grid shapes a single picture: it cannot be combined with --walk or a folder")
+    if pick and walk:
+        refuse("--pick is for pictures: it cannot be combined with --walk, which names its own cats")
+    if pick and max(pick) >= count:
+        refuse(f"--pick: no cat {max(pick)} among the {count} of --latents, {which}")
+    if "frames" in given and not walk:
+        refuse("--frames needs --walk")
+    truncate = given.get("truncate", 0)
+    if truncate > 1 and options.z == "uniform":
+        refuse(f"--truncate: {truncate} is above 1, the limit of uniform latents")

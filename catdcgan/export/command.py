@@ -8,7 +8,7 @@ from collections.abc import Callable
 from catdcgan.output import check_file, check_folders, file_name, new_path
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import Z_DISTRIBUTIONS, add_model_options
+from catdcgan.settings import Z_DISTRIBUTIONS, add_model_options, trained_with
 
 TEXT = """Write a generator as a file for other programs: as a SavedModel for TensorFlow 2 and TensorFlow
 Serving, as an ONNX file (needs catdcgan[onnx]), or as a web page to play with, one file that needs no other.
@@ -18,9 +18,8 @@ SUFFIXES = {"onnx": ".onnx", "page": ".html"}  # a SavedModel is a folder
 
 def add_export_command(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command to those of the program."""
-    help_formatter = argparse.ArgumentDefaultsHelpFormatter
     text = "write a trained model for other programs, or as a web page"
-    command = add_parser("export", help=text, description=TEXT, formatter_class=help_formatter)
+    command = add_parser("export", help=text, description=TEXT)
     add, unset = command.add_argument, argparse.SUPPRESS
     add("--to", required=True, choices=("savedmodel", "onnx", "page"), help="the format")
     text = "the folder to write the SavedModel into, as FOLDER/1; or the .onnx or .html file"
@@ -28,7 +27,7 @@ def add_export_command(add_parser: Callable[..., argparse.ArgumentParser]) -> No
     add("--half", action="store_true", help="ONNX in half the size: the kernels in half floats")
     text = "the page's knobs (default: directions.npz beside the checkpoint, if it exists)"
     add("--directions", type=file_name(".npz"), default=unset, metavar="FILE", help=text)
-    text = "the page's latents, as the model was trained with (default: uniform)"
+    text = "the page's latents, that the model was trained with (default: uniform)"
     add("--z", choices=Z_DISTRIBUTIONS, default=unset, help=text)
     add_model_options(command, latents=False)
     command.set_defaults(run=_export, refuse=command.error)
@@ -42,7 +41,7 @@ def _export(options: argparse.Namespace) -> None:
         check_file(out)
     else:
         check_folders(out)
-    trained = {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
+    trained = trained_with(options)
     if to == "onnx":
         from catdcgan.export.onnx import export_onnx
 

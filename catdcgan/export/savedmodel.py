@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from catdcgan.errors import InputError
 from catdcgan.files import PARTIAL
-from catdcgan.run.checkpoint import reason
+from catdcgan.run.checkpoint import own_message
 from catdcgan.sampling import open_generator
 from catdcgan.tf1 import tf
 
@@ -62,7 +62,7 @@ def export_savedmodel(
                     builder.add_meta_graph_and_variables(sess, ["serve"], {"serving_default": signature})
                     builder.save()
             except tf.errors.OpError as error:
-                raise OSError(f"cannot write {target}: {reason(error)}") from error
+                raise OSError(f"cannot write {target}: {own_message(error)}") from error
             os.replace(new, target)
     return target
 

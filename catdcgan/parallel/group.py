@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,11 +17,12 @@ from catdcgan.parallel.messages import Messages
 from catdcgan.parallel.sums import share_graph, shared_metrics, variables_of_worker_0
 from catdcgan.run.alone import Alone
 from catdcgan.run.checkpoint import last_good, name_last_checkpoint, set_variables
-from catdcgan.run.checkpoint_files import NAME, latest
+from catdcgan.run.checkpoint_files import NAME, last_step
 from catdcgan.run.folder import RunFolder, lock
 from catdcgan.run.interrupts import finish_step_first
 from catdcgan.run.record import refuse_differences
 from catdcgan.run.schedule import Position
+from catdcgan.run.tensors import TrainingGraph
 from catdcgan.run.workers import Workers
 from catdcgan.tf1 import tf
 
@@ -45,7 +45,7 @@ class Group(Alone):
         refuse_differences({workers.name(n): one["facts"] for n, one in enumerate(told)})
         self._models, self._saved_step = Path(told[0]["models"]), -1  # of worker 0
 
-    def build(self, training_graph: Callable[[], Any]) -> Any:
+    def build(self, training_graph: Callable[[], TrainingGraph]) -> TrainingGraph:
         """As in `Alone`."""
         self._training_graph = training_graph
         self._shared = share_graph(self.size, self._messages.sums_key)
@@ -68,11 +68,11 @@ class Group(Alone):
             yield sess, folder, self._agreed
             with self._turn:
                 self._over.set()
-                self._wait_for_worker_0()  # until it has saved everything
-                self._messages.part()
+                self._meet_worker_0()  # until it has saved everything
+                self._messages.take_leave()
             sess.close()  # not after an error: it would wait for a call that hangs
 
-    def start(self, sess: tf.Session, net: Any, start_run: Callable[[], Position]) -> Position:
+    def start(self, sess: tf.Session, net: TrainingGraph, start_run: Callable[[], Position]) -> Position:
         """As in `Alone`: worker 0 does it, and sends its variables to the others."""
         if self.leads:  # initial values depend on the number of operations, of which a shared graph has more
             with tf.Graph().as_default():
@@ -90,10 +90,11 @@ class Group(Alone):
     def run_step(self, sess: tf.Session, fetches: list[Any], feed: Mapping[Any, Any]) -> Any:
         """As in `Alone`, on this worker's part of the batch; and count the votes to stop."""
         with self._turn:
-            self._wait_for_worker_0()
+            self._meet_worker_0()
             metrics, step = self._messages.run(sess, fetches, self._part(feed))
         if metrics.pop("stop"):
-            self._received += [] if self._received else [signal.SIGTERM]  # it ends as the one that voted
+            if not self._received:  # another worker has got a signal: end as it does
+                self._received.append(signal.SIGTERM)
             self._agreed += self._received
         return metrics, step
 
@@ -112,20 +113,20 @@ class Group(Alone):
             shared.stop: len(self._received),
         }
 
-    def _wait_for_worker_0(self, busy: int = 0) -> None:
-        """Wait until worker 0 no longer says that it is busy."""
-        saved = latest(self._models) if self.leads else None
-        step = int(re.sub(r"\D", "", saved.name) or -1) if saved else -self.leads
+    def _meet_worker_0(self, busy: int = 0) -> None:
+        """Wait until worker 0 no longer says that it is busy, and learn the step of its last checkpoint."""
+        # What all workers give is added up: the others give 0 for what worker 0 alone knows.
+        step = last_step(self._models) if self.leads else 0
         busy, self._saved_step = self._messages.add(busy, step)
         if busy and not self.leads:
-            self._wait_for_worker_0()
+            self._meet_worker_0()
 
     def _reassure(self) -> None:
         """While worker 0 saves or draws, let the others wait for longer than their limit."""
         while self.leads and not self._over.wait(self._workers.step_limit / 4):
             with self._turn, suppress(TrainingError):  # the next step meets the same error
                 if not self._over.is_set():
-                    self._wait_for_worker_0(busy=1)
+                    self._meet_worker_0(busy=1)
 
     def _last_good(self) -> str:
         if self.leads:

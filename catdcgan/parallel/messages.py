@@ -83,14 +83,14 @@ class Messages:
         """Tell all workers what JSON can hold, and return what each of them tells."""
         text = json.dumps(facts).encode().ljust(TEXT_BYTES)
         texts = self.run(self._sess, self._texts, {self._text: [[*text]]}, self.workers.patience)
-        self.part()
+        self.take_leave()
         return [json.loads(bytes(row)) for row in texts.astype(np.uint8)]
 
     def add(self, *numbers: int) -> list[int]:
         """Add up two numbers over all workers, which waits until all have called this."""
         return [int(total) for total in self.run(self._sess, self._sums, {self._numbers: numbers})]
 
-    def part(self) -> None:
+    def take_leave(self) -> None:
         """Wait until all have received the last message, because some may end now."""
         with suppress(TrainingError):  # who has ended has received it, too
             self.add(0, 0)

@@ -1,1 +1,1 @@
-"""What a run writes to its folder, and what it needs to continue."""
+"""What surrounds training: a run's folder, record, checkpoints, history, schedule, progress, signals."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 from catdcgan.run.checkpoint import last_good, name_last_checkpoint
 from catdcgan.run.folder import RunFolder, lock
 from catdcgan.run.interrupts import finish_step_first
 from catdcgan.run.schedule import Position
+from catdcgan.run.tensors import TrainingGraph
 from catdcgan.tf1 import tf
+
+P = ParamSpec("P")
 
 
 class Alone:
@@ -19,7 +23,7 @@ class Alone:
     leads = True  # saves, draws and reports
     size = 1  # number of processes
 
-    def build(self, training_graph: Callable[[], Any]) -> Any:
+    def build(self, training_graph: Callable[[], TrainingGraph]) -> TrainingGraph:
         """Build the training graph in the default graph."""
         return training_graph()
 
@@ -38,10 +42,21 @@ class Alone:
         ):
             yield sess, folder, interrupts
 
-    def start(self, sess: tf.Session, net: Any, start_run: Callable[[], Position]) -> Position:
+    def start(self, sess: tf.Session, net: TrainingGraph, start_run: Callable[[], Position]) -> Position:
         """Start or continue the run, in a session of initialized variables of the training graph."""
         return start_run()
 
     def run_step(self, sess: tf.Session, fetches: list[Any], feed: Mapping[Any, Any]) -> Any:
         """Run [metrics, step], given the feed of the whole batch."""
         return sess.run(fetches, feed)
+
+
+def by_worker_0(method: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
+    """Let a method of `Training` do nothing in the other workers."""
+
+    @wraps(method)
+    def run(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.group.leads:
+            method(self, *args, **kwargs)
+
+    return run

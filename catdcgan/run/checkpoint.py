@@ -34,7 +34,7 @@ from catdcgan.run.checkpoint_files import (
     replacement_of,
     to_disk,
 )
-from catdcgan.run.memory import FLOAT, SMALLER, memory_there_is, parameter_counts
+from catdcgan.run.memory import FLOAT, SMALLER, available_memory, parameter_counts
 from catdcgan.settings import IMAGE_MODES, is_image_size
 from catdcgan.tf1 import tf
 
@@ -77,10 +77,11 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
             f"generator/logits/kernel (5, 5, channels, width) in it, found {abridged_names(shapes)}{reason}"
         ) from None
     weights, _ = parameter_counts(found.image_size, found.channels, found.z_dim, found.base_filters)
-    needed, there = FLOAT * weights, memory_there_is()
-    if there is not None and needed > there:
+    needed, available = FLOAT * weights, available_memory()
+    if available is not None and needed > available:
         raise CheckpointError(
-            f"{path} holds a generator of {needed / 1e9:,.1f} GB, more than all memory ({there / 1e9:,.1f})"
+            f"{path} holds a generator of {needed / 1e9:,.1f} GB, more than all memory "
+            f"({available / 1e9:,.1f})"
         )
     return found
 
@@ -245,7 +246,7 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
         try:
             saver.save(sess, str(new), write_meta_graph=False, write_state=False)
         except tf.errors.OpError as error:
-            raise OSError(f"cannot save {path}: {reason(error)}") from error
+            raise OSError(f"cannot save {path}: {own_message(error)}") from error
         for ending in ENDINGS:
             to_disk(Path(f"{new}{ending}"))
         if not Path(f"{path}{ENDINGS[-1]}").exists():
@@ -257,8 +258,8 @@ def save(sess: tf.Session, saver: tf.train.Saver, path: Path) -> None:
     finish_replacement(path)
 
 
-def reason(error: tf.errors.OpError) -> str:
-    """What an operation of the graph says itself, which stands below where it was defined."""
+def own_message(error: tf.errors.OpError) -> str:
+    """An error's own message, without the line before it that says where the operation was defined."""
     text = error.message.rpartition("\nNode: ")[2].splitlines()
     return str(text[1] if text[1:] else text[0])
 

@@ -68,6 +68,11 @@ def numbered(folder: Path) -> list[Path]:
     return [path for path in paths if Path(f"{path}{ENDINGS[-1]}").is_file()]
 
 
+def last_step(folder: Path) -> int:
+    """The step of the newest numbered checkpoint in a folder; -1 if there is none."""
+    return max((int(path.name.rpartition("-")[2]) for path in numbered(folder)), default=-1)
+
+
 def latest(folder: Path) -> Path | None:
     """The checkpoint to continue from: the highest step, else ``model.ckpt``, else None."""
     if steps := numbered(folder):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from catdcgan.run.tensors import TrainingGraph
 from catdcgan.settings import Settings
 from catdcgan.tf1 import tf
 
 
-def judge(sess: tf.Session, net: Any, images: np.ndarray, settings: Settings) -> float:
+def judge(sess: tf.Session, net: TrainingGraph, images: np.ndarray, settings: Settings) -> float:
     """The discriminator's mean output, a probability, on images in batches as large as in training.
 
     Its batch norm takes the statistics of the batch, so a batch of other images can be compared with one
@@ -18,7 +17,7 @@ def judge(sess: tf.Session, net: Any, images: np.ndarray, settings: Settings) ->
 
     Args:
         sess: the session.
-        net: the `TrainingGraph` in it.
+        net: the graph in it.
         images: (n, s, s, c), uint8 or float32 in [-1, 1].
         settings: of the run.
     """

@@ -52,7 +52,7 @@ def needed_memory(settings: Settings, image_count: int) -> int:
     return FLOAT * (numbers + int(batch_size * image_size**2 * base_filters * layers))
 
 
-def memory_there_is(root: Path = Path("/")) -> int | None:
+def available_memory(root: Path = Path("/")) -> int | None:
     """An upper bound, in bytes, on the memory that this program can get; None if the system does not tell.
 
     On Linux this is all physical memory, or a container's lower limit, plus swap space. Memory that other
@@ -94,7 +94,7 @@ def refuse_beyond_memory(settings: Settings, image_count: int) -> None:
     Raises:
         TrainingError: it needs more; the message says what to make smaller.
     """
-    needed, available = needed_memory(settings, image_count), memory_there_is()
+    needed, available = needed_memory(settings, image_count), available_memory()
     if available is not None and needed > available:
         raise TrainingError(
             f"training needs at least {needed / 1e9:,.1f} GB of memory, but only {available / 1e9:,.1f} GB "

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import replace
 
-from catdcgan.screen import best_effort_output, screen
+from catdcgan.screen import tell
 from catdcgan.settings import Settings
 from catdcgan.tf1 import GPUS
 from catdcgan.tf1.device import check_bfloat16, known_to_lack_bfloat16, takes_bfloat16
@@ -34,6 +33,5 @@ def settle_precision(settings: Settings, quiet: bool) -> Settings:
                 stacklevel=2,
             )
     if not quiet and asked not in (False, "off"):
-        with best_effort_output(sys.stderr):
-            print(f"Multiplying in {'bfloat16' if bfloat16 else 'float32'} on this {device}", file=screen())
+        tell(f"Multiplying in {'bfloat16' if bfloat16 else 'float32'} on this {device}")
     return replace(settings, mixed_precision=bfloat16)

@@ -53,7 +53,7 @@ def checked_settings(
     """
     if settings.epoch_count is None and settings.step_count is None:
         raise ValueError("training would never end: give epoch_count or step_count")
-    random_latents(0, settings.z_dim, 0, settings.z_distribution)
+    random_latents(0, settings.z_dim, 0, settings.z_distribution)  # raises if the distribution is unknown
     workers.check(settings.batch_size)
     if workers.size > 1 and data.held_out is not None:
         raise InputError("--held-out works in a single process: leave it out, or train with one worker")

@@ -11,7 +11,7 @@ from typing import Any
 from catdcgan.errors import InputError
 from catdcgan.run.checkpoint import read_architecture, restore, variable_names
 from catdcgan.run.checkpoint_files import ENDINGS, existing_checkpoint, find_checkpoint
-from catdcgan.settings import Settings
+from catdcgan.settings import Settings, option_names
 from catdcgan.tf1 import tf
 
 DISCRIMINATOR = "discriminator.ckpt"  # may stand beside a model.ckpt, which holds a generator alone
@@ -33,12 +33,13 @@ def _sizes(path: str) -> dict[str, Any]:
     return sizes | {"image_mode": made.image_mode}
 
 
-def refuse_contradiction(settings: Settings, path: str, options: Mapping[str, str]) -> None:
-    """Refuse settings that do not fit the checkpoint to start from; `options` are their names for the user.
+def refuse_contradiction(settings: Settings) -> None:
+    """Refuse settings that do not fit the checkpoint to start from.
 
     Raises:
         InputError: one of them does not.
     """
+    path, options = str(settings.start_from), option_names()
     for name, value in _sizes(path).items():
         given = getattr(settings, name)
         if given != value:

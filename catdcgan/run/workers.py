@@ -6,19 +6,17 @@ import argparse
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import cache
 from time import monotonic, sleep
-from typing import Any, Concatenate, ParamSpec
 
 from catdcgan.errors import InputError, RunError
 from catdcgan.files import parse_json
 from catdcgan.run.progress import human_time
-from catdcgan.screen import best_effort_output, screen
+from catdcgan.screen import tell
 from catdcgan.settings import positive, whole
 
-P = ParamSpec("P")
 MOST_DEVICES = 1024
 TF_CONFIG = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
@@ -59,10 +57,11 @@ class Workers:
 
     def gone(self) -> list[str]:
         """The names of workers that have ended: their machines say that nobody listens there."""
-        refused = [
-            isinstance(trouble_at(self.addresses[number]), ConnectionRefusedError) for number in self.others
+        return [
+            self.name(number)
+            for number in self.others
+            if isinstance(trouble_at(self.addresses[number]), ConnectionRefusedError)
         ]
-        return [self.name(number) for number, there in zip(self.others, refused, strict=True) if there]
 
     def name(self, number: int) -> str:
         """A worker's name in messages."""
@@ -86,7 +85,7 @@ class Workers:
         check_batch_size(batch_size, self.size)
 
 
-ALONE = Workers()
+ONE_PROCESS = Workers()
 
 
 def add_worker_options(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +122,7 @@ def chosen_workers(options: argparse.Namespace, environment: Mapping[str, str] =
     if "workers" in given:
         return Workers(given["workers"], given["worker"], options.step_limit)
     if options.devices > 1 or not environment.get("TF_CONFIG"):
-        return Workers()
+        return ONE_PROCESS
     try:
         config = parse_json(environment["TF_CONFIG"])
     except ValueError:
@@ -171,10 +170,7 @@ def wait_for_others(workers: Workers) -> None:
         told = False
         while trouble := trouble_at(workers.addresses[number]):
             if not told:
-                with best_effort_output(screen()):
-                    print(
-                        f"Waiting for {workers.name(number)}, {patience} at most", file=screen(), flush=True
-                    )
+                tell(f"Waiting for {workers.name(number)}, {patience} at most")
             told = True
             if monotonic() > end:
                 raise RunError(
@@ -192,14 +188,3 @@ def trouble_at(address: str) -> OSError | None:
     except OSError as error:
         return error
     return None
-
-
-def by_worker_0(method: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
-    """Let a method of `Training` do nothing in the other workers."""
-
-    @wraps(method)
-    def run(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.group.leads:
-            method(self, *args, **kwargs)
-
-    return run

@@ -3,7 +3,7 @@
 ``tf.compat.v1.layers`` raises "not available with Keras 3" on current TensorFlow. These functions make the
 same variables (names, shapes, initial values), the same outputs and the same UPDATE_OPS, so a graph built
 from them reads and writes the same checkpoints. ``tests/tf1/test_layers.py`` compares them.
-They take the arguments that the article uses, under the same keywords. A bfloat16 kernel, as in mixed
+They take the arguments that the article needs, under the same keywords. A bfloat16 kernel, as in mixed
 precision, is multiplied in bfloat16; the result is cast back to the bias's type.
 """
 
@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from catdcgan.tf1 import tf
 
 Initializer = Callable[..., tf.Tensor]
-Activation = Callable[[tf.Tensor], tf.Tensor]
 
 NORMALIZE = "normalize"  # collection: what normalizes over a batch of which this process has only a part
 
@@ -22,19 +21,17 @@ NORMALIZE = "normalize"  # collection: what normalizes over a batch of which thi
 def dense(
     inputs: tf.Tensor,
     units: int,
-    activation: Activation | None = None,
     kernel_initializer: Initializer | None = None,
-    bias_initializer: Initializer | None = None,
     name: str = "dense",
 ) -> tf.Tensor:
     """Fully connected layer, ``inputs @ kernel + bias``: (n, features) -> (n, units).
 
-    Variables: ``name/kernel`` (features, units), by default Glorot uniform, and ``name/bias`` (units,), by
-    default zeros.
+    Variables: ``name/kernel`` (features, units), by default Glorot uniform, and ``name/bias`` (units,),
+    zeros.
     """
     with tf.variable_scope(name):
         kernel = tf.get_variable("kernel", [inputs.shape[-1], units], initializer=kernel_initializer)
-        return _add_bias(tf.matmul(tf.cast(inputs, kernel.dtype), kernel), bias_initializer, activation)
+        return _add_bias(tf.matmul(tf.cast(inputs, kernel.dtype), kernel))
 
 
 def conv2d(
@@ -43,9 +40,7 @@ def conv2d(
     kernel_size: int | Sequence[int],
     strides: int | Sequence[int] = (1, 1),
     padding: str = "valid",
-    activation: Activation | None = None,
     kernel_initializer: Initializer | None = None,
-    bias_initializer: Initializer | None = None,
     name: str = "conv2d",
 ) -> tf.Tensor:
     """2-D convolution: (n, height, width, channels) -> (n, height', width', filters).
@@ -58,7 +53,7 @@ def conv2d(
         kernel = tf.get_variable("kernel", shape, initializer=kernel_initializer)
         inputs = tf.cast(inputs, kernel.dtype)
         outputs = tf.nn.conv2d(inputs, kernel, strides=_pair(strides), padding=padding.upper())
-        return _add_bias(outputs, bias_initializer, activation)
+        return _add_bias(outputs)
 
 
 def conv2d_transpose(
@@ -67,9 +62,7 @@ def conv2d_transpose(
     kernel_size: int | Sequence[int],
     strides: int | Sequence[int] = (1, 1),
     padding: str = "valid",
-    activation: Activation | None = None,
     kernel_initializer: Initializer | None = None,
-    bias_initializer: Initializer | None = None,
     name: str = "conv2d_transpose",
 ) -> tf.Tensor:
     """Transposed 2-D convolution, (n, height, width, channels) -> (n, height', width', filters); enlarges.
@@ -93,7 +86,7 @@ def conv2d_transpose(
             strides=[stride_y, stride_x],
             padding=padding.upper(),
         )
-        return _add_bias(outputs, bias_initializer, activation)
+        return _add_bias(outputs)
 
 
 def batch_normalization(
@@ -144,13 +137,10 @@ def _move_average(variable: tf.Variable, value: tf.Tensor, momentum: float) -> N
     tf.add_to_collections([updates, tf.GraphKeys.UPDATE_OPS], update)
 
 
-def _add_bias(
-    outputs: tf.Tensor, initializer: Initializer | None, activation: Activation | None
-) -> tf.Tensor:
-    """Add the variable ``bias`` to the last axis, then apply the activation if there is one."""
-    bias = tf.get_variable("bias", [outputs.shape[-1]], initializer=initializer or tf.zeros_initializer())
-    outputs = tf.nn.bias_add(tf.cast(outputs, bias.dtype), bias)
-    return outputs if activation is None else activation(outputs)
+def _add_bias(outputs: tf.Tensor) -> tf.Tensor:
+    """Add the variable ``bias`` to the last axis."""
+    bias = tf.get_variable("bias", [outputs.shape[-1]], initializer=tf.zeros_initializer())
+    return tf.nn.bias_add(tf.cast(outputs, bias.dtype), bias)
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from ports import free_addresses
 
-from catdcgan.run.checkpoint_files import numbered
+from catdcgan.run.checkpoint_files import last_step, numbered
 from catdcgan.run.history import read_history
 
 pytestmark = [
@@ -112,8 +112,7 @@ def test_a_killed_or_frozen_worker_ends_the_other_and_all_go_on_from_the_last_ch
     assert Path(named[1]) in numbered(run.folder / "models")
     workers[lost].kill()
     workers[lost].wait()
-    saved = int(numbered(run.folder / "models")[-1].name.partition("-")[2])
-    last = saved + 2
+    last = last_step(run.folder / "models") + 2
     again = [run.worker(index, "--resume", f"--steps={last}") for index in (0, 1)]
     assert [worker.wait(FOREVER) for worker in again] == [0, 0]
     assert len(read_history(run.folder / "history.jsonl")) == last

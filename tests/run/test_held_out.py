@@ -38,7 +38,7 @@ def test_the_history_has_them_at_each_grid_and_training_is_as_without(
 
 
 def test_the_mean_is_over_all_images_in_batches_as_in_training() -> None:
-    net = SimpleNamespace(metrics={"d_real": "d_real"}, pixels="pixels", input_real="input_real")
+    net: Any = SimpleNamespace(metrics={"d_real": "d_real"}, pixels="pixels", input_real="input_real")
     fed: list[tuple[str, int]] = []
 
     def run(fetched: str, feed: dict[str, np.ndarray]) -> float:

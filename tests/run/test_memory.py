@@ -12,7 +12,7 @@ from tiny_runs import train_tiny
 
 from catdcgan import model_inputs, model_loss
 from catdcgan.errors import TrainingError
-from catdcgan.run.memory import memory_there_is, needed_memory, parameter_counts
+from catdcgan.run.memory import available_memory, needed_memory, parameter_counts
 from catdcgan.settings import Settings
 from catdcgan.tf1 import tf
 
@@ -67,9 +67,9 @@ def test_memory_is_what_the_machine_and_the_container_allow(
     for name, text in (said | {f"sys/fs/cgroup/{name}": text for name, text in files.items()}).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert memory_there_is(tmp_path) == expected * 1024
+    assert available_memory(tmp_path) == expected * 1024
     (tmp_path / "proc/meminfo").unlink()
-    assert memory_there_is(tmp_path) is None, "a system that does not tell"
+    assert available_memory(tmp_path) is None, "a system that does not tell"
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_memory_is_what_the_machine_and_the_container_allow(
 def test_what_cannot_fit_is_refused_before_anything_is_made(
     there: int | None, gpus: list[str], cats: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catdcgan.run.memory.memory_there_is", lambda: there)
+    monkeypatch.setattr("catdcgan.run.memory.available_memory", lambda: there)
     monkeypatch.setattr("catdcgan.run.start.GPUS", gpus)
     if there is None or gpus:
         assert len(train_tiny(cats, tmp_path, step_count=1)[0]) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from catdcgan.output import check_file, file_name, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import add_model_options
+from catdcgan.settings import add_model_options, trained_with
 
 SHOWN = 2  # cats in the picture: the first of seed 0
 
@@ -20,9 +20,8 @@ The faces must lie as catdcgan prepare cuts them. For pictures of anything else:
 
 def add_directions_command(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command to those of the program."""
-    help_formatter = argparse.ArgumentDefaultsHelpFormatter
     text = "find the knobs of a trained model"
-    command = add_parser("directions", help=text, description=TEXT, formatter_class=help_formatter)
+    command = add_parser("directions", help=text, description=TEXT)
     add, unset = command.add_argument, argparse.SUPPRESS
     text = "the knobs' file (default: directions.npz beside the checkpoint, where sample --set looks)"
     add("--out", type=file_name(".npz"), default=unset, metavar="FILE", help=text)
@@ -46,7 +45,7 @@ def _directions(options: argparse.Namespace) -> None:
     picture: Path = given.get("picture", out.with_suffix(".png"))
     check_file(out)
     check_file(picture)
-    trained = {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
+    trained = trained_with(options)
     if options.unsupervised:
         found = knobs.find_numbered_directions(options.checkpoint, options.z)
         kind = "share of the first layer's power"

@@ -15,10 +15,10 @@ from tempfile import TemporaryFile
 from time import monotonic, sleep
 
 from catdcgan.run.interrupts import STOPS
-from catdcgan.screen import best_effort_output, screen
+from catdcgan.screen import tell
 
 COUNT_GPUS = "from catdcgan.tf1 import GPUS; print(len(GPUS))"  # in a process of its own: it loads TensorFlow
-WORKER = "from catdcgan.run.devices import follow_parent; follow_parent()\n"
+WORKER = "from catdcgan.parallel.devices import follow_parent; follow_parent()\n"
 WORKER += "from catdcgan.cli import main; raise SystemExit(main())"
 PAUSE = 5  # seconds in which the others notice by themselves that a worker has failed
 GRACE = 10  # seconds, beyond the limit of a step, after which they are killed
@@ -63,8 +63,9 @@ def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) ->
             if cores:
                 os.sched_setaffinity(worker.pid, cores)
         first = _wait(workers, step_limit)
-        # Worker 0 has shown its own error, unless it was killed: then another one says what to do.
-        shown = first or (1 if workers[0].returncode < 0 and first is not None else 0)
+        shown = first or 0
+        if first == 0 and workers[0].returncode < 0:
+            shown = 1  # worker 0 shows its own error, but it was killed: another one says what to do
         if output := outputs[shown]:
             output.seek(0)
             said = output.read().decode(errors="replace").strip()
@@ -72,8 +73,7 @@ def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) ->
             ended = (
                 f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
             )
-            with best_effort_output(screen()):
-                print(f"Worker {shown} {ended}. {said}".strip(), file=screen())
+            tell(f"Worker {shown} {ended}. {said}".strip())
         status = next(filter(None, [worker.returncode for worker in workers]), 0)
     return 128 - status if status < 0 else status
 
