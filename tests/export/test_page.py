@@ -161,6 +161,15 @@ def link_of(page: Any) -> str:
     return str(page.evaluate("location.hash"))
 
 
+def paste(page: Any, text: str) -> None:
+    """Paste text into the page."""
+    page.evaluate(
+        "text => { const clipboardData = new DataTransfer(); clipboardData.setData('text/plain', text);"
+        "  document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true})); }",
+        text,
+    )
+
+
 # The pictures
 
 
@@ -373,6 +382,52 @@ def test_with_less_motion_the_walk_is_a_few_still_pictures(open_page: Open, html
     assert 2 <= len(places) <= 4
 
 
+def test_back_from_a_walk_brings_the_cat_that_was_not_kept(open_page: Open, html: Path) -> None:
+    page = open_page(html)
+    page.click("#new")
+    new = pixels(page)
+    page.click("#play")
+    page.wait_for_timeout(200)
+    page.click("#play")
+    assert link_of(page)
+    assert not np.array_equal(pixels(page), new)
+    slide(page, "#walk", 0.7)
+    page.go_back()
+    page.wait_for_function("$('walk').value === '0.7' && !cat.walking")
+    assert np.array_equal(pixels(page), new)
+    page.click("#play")
+    page.go_back()  # while it plays
+    assert page.inner_text("#play") == "Play"
+    assert np.array_equal(pixels(page), new)
+
+
+def test_each_back_goes_to_another_cat(open_page: Open, html: Path) -> None:
+    page = open_page(html)
+    entries = page.evaluate("history.length")
+    for _ in range(3):
+        page.focus("#number")
+        page.focus("#new")
+        page.click("#sheet button >> nth=3")
+    assert page.evaluate("history.length") == entries + 1, "one other cat has been chosen"
+    page.locator("#number").fill("")
+    page.locator("#number").press_sequentially("317")
+    page.go_back()
+    page.wait_for_function("$('number').value === '3'")
+
+
+def test_focus_is_never_behind_the_cat_of_a_phone(open_page: Open, html: Path) -> None:
+    page = open_page(html, viewport={"width": 390, "height": 844})
+    page.focus("#next")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    for _ in range(30):
+        page.keyboard.press("Shift+Tab")
+        hidden = page.evaluate(
+            "() => { const box = document.activeElement.getBoundingClientRect();"
+            "  return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === $('cat'); }"
+        )
+        assert not hidden, page.evaluate("document.activeElement.outerHTML")
+
+
 def test_slider_that_moves_fast_makes_the_pictures_of_where_it_rests(
     open_page: Open, model: Path, html: Path, knobs: Directions
 ) -> None:
@@ -409,13 +464,12 @@ def test_link_restores_the_cat_to_the_bit(open_page: Open, html: Path, model: Pa
     assert np.array_equal(pixels(again), pixels(page)), "a link opened in the same page"
     again.fill("#number", "8")
     assert link_of(again) == known
-    again.evaluate(
-        "text => { const clipboardData = new DataTransfer(); clipboardData.setData('text/plain', text);"
-        "  document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true})); }",
-        f"on the page: {link}\n",
-    )
+    paste(again, f"on the page: {link}\n")
     again.wait_for_timeout(100)
     assert np.array_equal(pixels(again), pixels(page)), "a link pasted into an open page"
+    paste(again, "see issue #42")
+    assert again.inner_text("#status") == "What you pasted is no link to a cat of this page."
+    assert np.array_equal(pixels(again), pixels(page))
     assert open_page(html, known).input_value("#number") == "8"
     wrong = open_page(html, "#nonsense")
     assert wrong.inner_text("#status") == "That link leads to no cat of this page."

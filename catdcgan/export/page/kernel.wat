@@ -1,9 +1,7 @@
 ;; The one loop in which the network spends its time, four numbers at once (f32x4).
-;;
 ;; It computes 4 output channels of up to 8 neighbouring pixels. An output is a bias plus a sum over the inputs around
 ;; it: over $rows rows of $length bytes, $row_step bytes apart. A weight is loaded once for 8 pixels, and 8 sums are
 ;; independent, so that no addition waits for the one before it. All addresses and steps are in bytes.
-;;
 ;; It always computes 8 pixels and stores $count of them, so that any side will do. What it reads beyond the right edge
 ;; is other pixels, or the spare room at the end of the memory; no stored sum contains it.
 (module

@@ -25,8 +25,7 @@ worker.onerror = event => say(`This browser cannot compute the cats: ${event.mes
 worker.postMessage({model, weights: $("weights").textContent, kernel: $("kernel").textContent});
 $("weights").remove(); // megabytes that only the worker needs
 
-// Pictures are computed one at a time, the large cat first. A new wish for a place replaces an older one, so that
-// the cat never lags behind a slider.
+// One picture is computed at a time, the large cat first. A new wish for a place replaces an older one: nothing lags.
 const ORDER = ["cat", "kept", "walk", "layers", "sheet"];
 const wishes = new Map();
 let working = null;
@@ -68,7 +67,7 @@ function fromLink(link) { // null if it is no latent of this network
 
 // The cat. Variety shrinks its latent, as `sample --truncate` does. But one from a link or a walk is taken as it is at
 // the variety of that moment, its `bound`, and shrinks or grows from there.
-let cat, shown, resting; // shown: the numbers with the sliders applied
+let cat, shown, resting, playing, typing; // shown: the numbers with the sliders applied
 
 function show() {
   const latent = restored(cat.numbers).map(v => v * $("variety").value / cat.bound);
@@ -94,14 +93,14 @@ function rest() {
     paint($("layers").children[i].firstChild, tile.pixels, tile.side)));
 }
 
-function load(numbers, bound = 1) {
+function load(numbers, bound = 1, walking = false) {
   pause();
   const number = [...Array(count).keys()].find(n => numbers.every((v, i) => v === known[n * model.zDim + i]));
-  cat = {numbers, number, bound};
+  cat = {numbers, number, bound, walking};
   describe(number);
   show();
 }
-const loadAsItIs = numbers => load(numbers, +$("variety").value);
+const loadAsItIs = (numbers, walking) => load(numbers, +$("variety").value, walking);
 
 function describe(number) { // an unshaped cat, which may have no number
   $("number").value = number ?? "";
@@ -111,12 +110,12 @@ function describe(number) { // an unshaped cat, which may have no number
   $("reset").disabled = true;
 }
 
-// A chosen cat gets an entry in the browser's history. What sliders and walks make of it replaces that entry.
+// A chosen cat gets an entry in the browser's history, and so does a walk. What sliders make of a cat replaces its entry.
 const remember = (how = "replaceState") => history[how](null, "", toLink(shown));
 function choose(numbers, bound) {
   remember();
   load(numbers, bound);
-  remember("pushState");
+  if (toLink(shown) !== location.hash) remember("pushState"); // else it is the same cat
 }
 
 // Sliders: page.css colours their tracks.
@@ -151,7 +150,6 @@ const STEPS = 32, SECONDS = 4; // one way
 const kept = {}, frames = new Map();
 const between = t => kept.a.map((v, i) => Math.round(v + t * (kept.b[i] - v)));
 const keep = (end, numbers) => wish(`kept ${end}`, kept[end] = numbers, ({pixels}) => paint($(end), pixels));
-let playing;
 
 function play() {
   frames.clear();
@@ -159,6 +157,7 @@ function play() {
   for (let step = STEPS / 2; step >= 1; step /= 2) for (let i = step; i < STEPS; i += 2 * step)
     wish(`walk ${i}`, between(i / STEPS), ({pixels}) => frames.set(i, paint(make("canvas"), pixels)));
   $("play").textContent = "Pause";
+  enterWalk();
   describe();
   const start = performance.now() - Math.acos(1 - 2 * $("walk").value) / Math.PI * 1000 * SECONDS;
   playing = requestAnimationFrame(function frame(now) {
@@ -186,7 +185,11 @@ function pause() {
   $("play").textContent = "Play";
 }
 
-const goToWalk = () => loadAsItIs(between($("walk").value));
+function enterWalk() { // Back then brings the cat before, unless that is where the walk begins
+  if (!cat.walking && toLink(shown) !== toLink(between($("walk").value))) { remember(); remember("pushState"); }
+  cat.walking = true;
+}
+const goToWalk = () => { enterWalk(); loadAsItIs(between($("walk").value), true); };
 const halt = () => { if (playing) goToWalk(); }; // where the walk is
 on("play", "click", () => playing ? halt() : play());
 on("walk", "input", () => { set($("walk"), $("walk").value); goToWalk(); });
@@ -209,8 +212,7 @@ function showSheet(number) {
 }
 
 for (let i = 0; i < 16; i++) $("sheet").append(make("button", {className: "picture"}, make("canvas")));
-on("back", "click", () => showSheet(first - 16));
-on("next", "click", () => showSheet(first + 16));
+for (const [id, step] of [["back", -16], ["next", 16]]) on(id, "click", () => showSheet(first + step));
 
 // Below the cat
 function save(scale) {
@@ -219,8 +221,8 @@ function save(scale) {
     const side = scale * model.size, canvas = make("canvas", {width: side, height: side}), pen = canvas.getContext("2d");
     pen.imageSmoothingQuality = "high";
     pen.drawImage(paint(make("canvas"), pixels), 0, 0, side, side);
-    canvas.toBlob(blob =>
-      make("a", {href: URL.createObjectURL(blob), download: `cat-${cat.number ?? "new"}-${side}.png`}).click());
+    const download = `cat-${cat.number ?? "new"}-${side}.png`;
+    canvas.toBlob(blob => make("a", {href: URL.createObjectURL(blob), download}).click());
   });
 }
 on("save", "click", () => save(1));
@@ -231,10 +233,12 @@ on("copy", "click", () => { // not every browser, nor every frame, lets a page w
   const copied = navigator.clipboard?.writeText(location.href) ?? Promise.reject();
   copied.then(() => say("The link to this cat is copied."), () => say(`Copy this link: ${location.href}`));
 });
-on("number", "focus", () => remember("pushState")); // all its digits are one entry in the history
+on("number", "focus", () => { typing = false; }); // all digits of a number are one entry in the history
 on("number", "input", ({target}) => {
   const number = Math.max(0, Math.min(count - 1, Math.floor(target.valueAsNumber)));
-  if (isNaN(number)) target.value = ""; else load(numbered(number));
+  if (isNaN(number)) target.value = "";
+  else if (typing) load(numbered(number));
+  else { typing = number !== cat.number; choose(numbered(number)); }
 });
 
 // The start: the cat of the link, or one that looks good
@@ -246,12 +250,12 @@ function openLink() {
 
 for (const [shape, weights] of model.stages)
   $("layers").append(make("li", {}, make("canvas"), make("b", {}, shape), make("span", {}, weights)));
-keep("a", numbered(23));
-keep("b", numbered(17));
+for (const [end, number] of [["a", 23], ["b", 17]]) keep(end, numbered(number));
 for (const [id, value] of [["walk", 0], ["variety", 1]]) set($(id), value);
-addEventListener("hashchange", openLink);
+addEventListener("popstate", openLink); // hashchange would miss Back from a walk that has not moved yet
 addEventListener("paste", ({clipboardData}) => { // a link, or its end, which `catdcgan lookalike` prints
-  location.hash = /#[\w-]+|$/.exec(clipboardData.getData("text"))[0] || location.hash;
+  const [link] = /#[\w-]+/.exec(clipboardData.getData("text")) ?? [""];
+  if (fromLink(link)) location.hash = link; else if (link) say("What you pasted is no link to a cat of this page.");
 });
 openLink();
 showSheet(0);
