@@ -28,6 +28,7 @@ from catdcgan.errors import InputError
 from catdcgan.evaluate.command import add_evaluate_command
 from catdcgan.explore.directions_command import add_directions_command
 from catdcgan.explore.lookalike_command import add_lookalike_command
+from catdcgan.explore.model_options import model_options
 from catdcgan.explore.sample_command import add_sample_command
 from catdcgan.export.command import add_export_command
 from catdcgan.files import FULL
@@ -92,8 +93,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                 options.typed = sys.argv[1:] if arguments is None else arguments
             options.run(options)
     except (InputError, OSError) as error:
-        full = isinstance(error, OSError) and error.errno in FULL
-        print(_message(f"{error}: make room" if full else f"{error}"), file=sys.stderr)
+        print(_message(_explained(error)), file=sys.stderr)
         return 1
     except MemoryError as error:
         print(_message(f"out of memory ({error}): use fewer or smaller pictures"), file=sys.stderr)
@@ -102,6 +102,18 @@ def _run(arguments: Sequence[str] | None) -> int:
         print("catdcgan: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _explained(error: InputError | OSError) -> str:
+    """An error's text; the system's own errors are put in words that say what to do."""
+    match error:
+        case FileNotFoundError(filename=str() | bytes() as name):
+            return f"{os.fsdecode(name)}: no such file or folder"
+        case IsADirectoryError(filename=str() | bytes() as name):
+            return f"{os.fsdecode(name)} is a folder: name a file"
+        case OSError(errno=int(number)) if number in FULL:
+            return f"{error}: make room"
+    return f"{error}"
 
 
 def _message(text: str) -> str:
@@ -216,9 +228,10 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add = command.add_argument
     text = "https, http or file; without it, Kaggle (needs pip install '.[kaggle]')"
     add("url", nargs="?", metavar="URL", help=text)
-    add("--out", type=new_path, default=Path("data"), metavar="PATH", help="folder or .zip file, for a URL")
-    add("--sha256", metavar="HEX", help="checksum that the file must have, for a URL")
-    command.set_defaults(run=_download)
+    text = "folder or .zip file, for a URL (default: data)"
+    add("--out", type=new_path, default=unset, metavar="PATH", help=text)
+    add("--sha256", default=unset, metavar="HEX", help="checksum that the file must have, for a URL")
+    command.set_defaults(run=_download, refuse=command.error)
 
     text = "Make square pictures to train on. From the CAT dataset, unpacked or zipped: the faces, "
     text += "straightened. From any other photos: their centre squares. Running it again continues."
@@ -292,8 +305,8 @@ def _train(options: argparse.Namespace) -> None:
         return
     summarize(folder, settings.image_size)
     say(f"Training is done. See {folder.images}, and generate cats with")
-    z = [] if settings.z_distribution == "uniform" else ["--z", settings.z_distribution]
-    say(shlex.join(["catdcgan", "sample", f"--checkpoint={folder.models / NAME}", *z]))
+    how = model_options(settings.z_distribution, settings.alpha)
+    say(shlex.join(["catdcgan", "sample", f"--checkpoint={folder.models / NAME}", *how]))
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:
@@ -342,7 +355,11 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
-    path = download_photos(options.url, options.out, options.sha256)
+    given = vars(options)
+    for name in ("out", "sha256"):
+        if name in given and options.url is None:
+            options.refuse(f"--{name} is for a URL; kagglehub has a folder of its own")
+    path = download_photos(options.url, given.get("out", Path("data")), given.get("sha256"))
     if options.url:  # kagglehub's folder has been printed already
         say(f"{path}")
 

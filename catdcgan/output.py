@@ -38,7 +38,7 @@ def new_path(text: str) -> Path:
 def picture_or_folder(text: str) -> Path:
     """Parse the name of a picture, an animation or a folder; refuse the suffix of any other kind of file.
 
-    An existing folder may have any suffix.
+    An existing folder may have any suffix but a picture's.
 
     Raises:
         argparse.ArgumentTypeError: as in `new_path`, or the name has another kind of file's suffix.
@@ -130,6 +130,7 @@ def check_output(out: Path, count: int, size: int, columns: int | None = None) -
     refuse_special(out)
     check_folders(out.parent)
     if is_picture_name(out):
+        check_file(out)
         check_grid(out, count, size, columns)
         return
     if out.is_file():

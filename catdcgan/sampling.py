@@ -46,7 +46,7 @@ def sample(
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or not a generator of this program.
-        ValueError: the latents in `z` do not have the generator's length.
+        ValueError: the latents in `z` do not have the generator's length, are none, or not finite.
     """
     images = sample_one_by_one(checkpoint, z, pixel_range, alpha)
     bar = tqdm(images, "generating", total=len(z), unit=" images", delay=2, file=screen())
@@ -67,6 +67,8 @@ def sample_one_by_one(
     z_dim = read_architecture(checkpoint).z_dim
     if z.shape[1:] != (z_dim,):
         raise ValueError(f"{checkpoint} takes latents (n, {z_dim}), not {z.shape}")
+    if not len(z) or not np.isfinite(z).all():
+        raise ValueError("there must be at least one latent, and all their numbers must be finite")
     with open_generator(checkpoint, alpha) as (sess, input_z, images):
         for start in range(0, len(z), BATCH_SIZE):
             values = sess.run(images, {input_z: z[start : start + BATCH_SIZE]})

@@ -39,8 +39,9 @@ from catdcgan import (
     shift_latents,
     train,
 )
-from catdcgan.cli import main
+from catdcgan.cli import main, parser
 from catdcgan.explore.directions import Directions
+from catdcgan.explore.model_options import model_options
 from catdcgan.images import image_grid
 from catdcgan.run.folder import RunFolder, folder_of
 from catdcgan.run.start import TrainingData
@@ -906,6 +907,7 @@ def test_too_little_memory_is_one_line(
         ("sample --scale=0", "--scale: 0 is below 1"),
         ("sample --set=coat", "--set: 'coat' is not NAME=NUMBER, such as coat=1.5"),
         ("sample --set=coat=x", "--set: 'x' is not a number"),
+        ("sample --set=coat=1 --set=coat=2", "--set: coat is given twice"),
         ("sample --directions=a.npz", "--directions needs --set"),
         ("sample --latents=a.npz", "--latents: a.npz does not end in .npy"),
         ("sample --save-latents=a", "--save-latents: a does not end in .npy"),
@@ -915,6 +917,8 @@ def test_too_little_memory_is_one_line(
         ),
         ("sample --latents=a.npy --seed=0", "--seed is for random latents"),
         ("sample --latents=a.npy --truncate=1", "--truncate is for random latents"),
+        ("download --out=data", "--out is for a URL"),
+        ("download --sha256=12", "--sha256 is for a URL"),
         ("directions --out=a.npy", "--out: a.npy does not end in .npz"),
         ("directions --picture=a.npz", "--picture: a.npz is no picture's name"),
         ("export --to=onnx --out=cats", "--out must end in .onnx, not cats"),
@@ -978,6 +982,14 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
     assert "invalid _" not in err, "the name of a function inside the program tells a reader nothing"
 
 
+def test_printed_commands_say_how_the_model_was_trained() -> None:
+    assert model_options() == []
+    words = model_options("normal", 0.3, True)
+    assert words == ["--z", "normal", "--alpha=0.3", "--half-range"]
+    options = parser().parse_args(["sample", *words])
+    assert (options.z, options.alpha, options.half_range) == ("normal", 0.3, True)
+
+
 # What cannot be done: status 1, one line, nothing half-written
 
 
@@ -1011,6 +1023,13 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
             "sample --checkpoint=run/models/model.ckpt --count=12 --out=cats",
             "cats already holds pictures up to number 12",
         ),
+        ("sample --checkpoint=run --count=1 --out=folder.png", "folder.png is a folder: name a file"),
+        (
+            "sample --checkpoint=run --walk 0 1 --out=folder.png/cats.gif --save-latents=a-file/z.npy",
+            "a-file",
+        ),
+        ("sample --checkpoint=run --latents=nowhere.npy", "nowhere.npy: no such file or folder"),
+        ("sample --checkpoint=run --latents=cats.npy", "cats.npy is a folder: name a file"),
         ("sample --checkpoint=run --grid=512x1 --out=w.webp", "w.webp: 16384 x 32 pixels are too many"),
         ("sample --checkpoint=run --grid=1x2047 --out=w.jpg", "w.jpg: 32 x 65504 pixels are too many"),
         ("sample --checkpoint=run --grid=2048x1 --out=w.gif", "w.gif: 65536 x 32 pixels are too many"),
@@ -1025,6 +1044,9 @@ def test_text_in_place_of_a_number_is_refused_in_the_readers_words(
         ("train --out=torn --resume", "torn/run.json is damaged: remove it"),
         ("draw --count=1 --size=32 --out=a-file", "a-file"),
         ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),
+        ("draw --count=1 --size=32 --out=folder.png", "folder.png is a folder: name a file"),
+        ("prepare cats --out=a-file", "a-file is a file: name a folder"),
+        ("download https://127.0.0.1/cats.zip --out=a-file", "a-file is a file: name a folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_changes_nothing(
@@ -1056,6 +1078,8 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "cat.png").write_text("no picture")
     (tmp_path / "a-file").write_text("a file")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "cats.npy").mkdir()
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "cat_00012.png").write_text("of an earlier call")
     monkeypatch.chdir(tmp_path)

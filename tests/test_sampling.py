@@ -144,6 +144,12 @@ def test_latents_of_another_length_are_refused_with_both_lengths(shape: tuple[in
     assert str(model) in str(caught.value)
 
 
+@pytest.mark.parametrize("z", [np.zeros((0, Z_DIM)), np.full((1, Z_DIM), np.nan)], ids=["none", "NaN"])
+def test_latents_of_which_no_picture_can_be_made_are_refused(z: np.ndarray, model: Path) -> None:
+    with pytest.raises(ValueError, match="at least one latent"):
+        sample(model, z)
+
+
 def test_sampling_leaves_the_users_own_graph_alone(model: Path) -> None:
     with tf.Graph().as_default() as graph:
         sample(model, random_latents(1, Z_DIM))

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from catdcgan import __version__
 from catdcgan.errors import DownloadError
 from catdcgan.files import FULL, parse_json, refuse_special
+from catdcgan.output import check_folders
 from catdcgan.screen import printable, say, screen
 
 KAGGLE_DATASET = "crawford/cat-dataset"
@@ -61,7 +62,8 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
     Raises:
         DownloadError: the URL cannot be used or reached, the server refuses, the connection broke
             `TRIES` times, the disk is full, or the file is not a whole zip with the given checksum.
-        InputError: a named pipe or a device is in the way of the file.
+        InputError: a named pipe or a device is in the way of the file, or a file in the way of its folder, or
+            the folder may not be written to.
     """
     if url is None:
         return _from_kaggle()
@@ -74,6 +76,7 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
     target = out if out.suffix.lower() == ".zip" and not out.is_dir() else out / _name(url)
     part = target.with_name(f"{target.name}.part")
     refuse_special(target, part, _notes_of(part))
+    check_folders(target.parent)
     try:
         if target.exists():
             _check_file(target, sha256, f"{target} was there already; move it away to download it anew")
@@ -83,7 +86,7 @@ def download_photos(url: str | None, out: Path, sha256: str | None = None, progr
         with tqdm(desc=printable(target.name), **options) as bar:
             _fetch(url, part, bar)
         try:
-            _check_file(part, sha256, f"it came from {url} and is deleted")
+            _check_file(part, sha256, f"it came from {url}, and this copy of it is deleted")
         except DownloadError:
             _discard(part)
             raise

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +15,14 @@ from catdcgan.data.faces import (
     LARGEST_ANNOTATION,
     AnnotationError,
     FaceError,
+    SmallFaceError,
     crop_face,
     eyes_landmarks,
     face_square,
     read_annotation,
 )
 from catdcgan.data.listing import ANNOTATION_SUFFIX
-from catdcgan.data.photos import open_image, upright
+from catdcgan.data.photos import LARGEST_PHOTO, open_image, upright
 from catdcgan.errors import InputError
 from catdcgan.files import refuse_special
 
@@ -47,17 +51,19 @@ def read_face(
     annotated = eyes is None and has_landmarks(photo)
     source = f"{photo}{ANNOTATION_SUFFIX}" if annotated else f"{photo}"
     try:
-        with open_image(photo) as image:
+        with _opened(photo) as (image, reduced):
             image.load()
             if eyes is not None:
-                face = _at_eyes(upright(image), np.asarray(eyes, np.float64), size)
+                face = _at_eyes(upright(image), np.asarray(eyes, np.float64) / reduced, size)
             elif annotated:  # in pixels of the photo as stored: see `prepare_photos`
                 refuse_special(Path(source))
                 with Path(source).open("rb") as file:
                     text = file.read(LARGEST_ANNOTATION).decode("utf-8-sig", "replace")
-                face = _cut(image, read_annotation(text), size)
+                face = _cut(image, read_annotation(text) / reduced, size)
             else:
                 face = _whole(upright(image))
+    except SmallFaceError as error:
+        raise InputError(f"{source}: {error}: take a larger picture, or check where the eyes are") from None
     except (AnnotationError, FaceError) as error:
         raise InputError(f"{source}: {error}") from None
     except (InputError, MemoryError):
@@ -73,6 +79,28 @@ def read_face(
 def has_landmarks(photo: str | os.PathLike[str]) -> bool:
     """Whether the CAT dataset's landmarks lie beside a photo, as ``PHOTO.cat``."""
     return os.path.exists(f"{photo}{ANNOTATION_SUFFIX}")
+
+
+@contextmanager
+def _opened(photo: str | os.PathLike[str]) -> Iterator[tuple[Image.Image, int]]:
+    """Open a photo, and yield how many times smaller it will be decoded: 2 for a huge JPEG, else 1.
+
+    Raises:
+        FaceError: it is too large to decode.
+    """
+    too_large = FaceError(f"it has more than {LARGEST_PHOTO // 10**6} million pixels: make it smaller")
+    with warnings.catch_warnings(), ExitStack() as stack:
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd but readable photos
+        try:
+            image = stack.enter_context(open_image(photo))
+        except Image.DecompressionBombError:
+            raise too_large from None
+        width, height = image.size
+        if width * height > LARGEST_PHOTO:
+            image.draft(None, (width // 2, height // 2))
+            if image.width * image.height > LARGEST_PHOTO:
+                raise too_large
+        yield image, round(width / image.width)
 
 
 def _at_eyes(photo: Image.Image, eyes: np.ndarray, size: int) -> Image.Image:

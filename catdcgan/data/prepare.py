@@ -40,6 +40,7 @@ from catdcgan.data.photos import IMAGE_SUFFIXES, limit_decoding, open_image, squ
 from catdcgan.data.sources import Entries, Report, open_source
 from catdcgan.errors import PrepareError
 from catdcgan.files import atomic_write, parse_json, refuse_special
+from catdcgan.output import check_folders
 from catdcgan.screen import screen
 
 # The dataset's two faults. Copies lack the photo 00000003_019.jpg and the annotation of 00000003_015.jpg; in
@@ -80,13 +81,14 @@ def prepare_photos(
     Raises:
         PrepareError: there is no such source, it holds no photos, or it is a damaged or encrypted zip; or
             `out` is or contains the source, or holds pictures from another source.
-        InputError: the source is the folder of a run.
+        InputError: the source is the folder of a run, or `out` a file or a folder that may not be written to.
         OSError: the source cannot be read, or `out` cannot be written to.
         ValueError: `size` or `workers` is below 1.
     """
     if size < 1 or (workers is not None and workers < 1):
         raise ValueError(f"size and workers must be at least 1, not {size} and {workers}")
     source, out, report = Path(source), Path(out), Report()
+    check_folders(out)
     with open_source(source, out, report) as entries:
         earlier = _earlier_pictures(out, source) or {}
         photos = _plan(entries, out, keep_outliers, report, earlier)

@@ -18,13 +18,15 @@ from catdcgan.errors import InputError
 from catdcgan.evaluate.faces import can_find_faces
 from catdcgan.evaluate.figures import ALIKE, Photos, measure, table
 from catdcgan.evaluate.likeness import neighbour_sheet
+from catdcgan.explore.model_options import add_model_options, trained_with
 from catdcgan.files import atomic_write
 from catdcgan.images import image_grid, save_image
 from catdcgan.latents import random_latents
 from catdcgan.output import MOST_SAMPLED, check_file, file_name, picture_name
-from catdcgan.run.checkpoint_files import absent_files, existing_checkpoint, find_checkpoint
+from catdcgan.run.checkpoint_files import absent_files, existing_checkpoint, find_checkpoint, numbered
+from catdcgan.run.folder import RUN_NAME
 from catdcgan.screen import say, screen
-from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, trained_with, whole
+from catdcgan.settings import LARGEST_SEED, some_path, whole
 
 SHEET, NEIGHBOURS = 256, 16  # pictures in the sheets
 
@@ -58,7 +60,7 @@ def add_evaluate_command(add_parser: Callable[..., argparse.ArgumentParser]) -> 
 def _evaluate(options: argparse.Namespace) -> None:
     given = vars(options)
     found = {name: find_checkpoint(name) for name in options.checkpoint}
-    folders = {name for name in found if Path(name).is_dir() and absent_files(found[name])}
+    folders = {name for name, checkpoint in found.items() if _holds_pictures(Path(name), checkpoint)}
     # A shell's * finds both files of a checkpoint, which are measured once.
     names = list(dict.fromkeys(name if name in folders else str(found[name]) for name in found))
     sheets = [name for name in ("sheet", "neighbours") if name in given]
@@ -66,12 +68,12 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.refuse(f"--{sheets[0]} is a picture of one checkpoint")
     if "neighbours" in given and "data" not in given:
         options.refuse("--neighbours needs --data")
+    if len(sheets) > 1 and options.sheet == options.neighbours:
+        options.refuse(f"--sheet and --neighbours are two pictures: {options.sheet} cannot hold both")
     for name in {"sheet", "neighbours", "json"} & given.keys():
         check_file(given[name])
     for name in set(names) - folders:
         existing_checkpoint(name)
-    if not can_find_faces():
-        warnings.warn("faces are not counted: that needs OpenCV 4: pip install '.[evaluate]'", stacklevel=2)
 
     from catdcgan.run.checkpoint import read_architecture
     from catdcgan.sampling import sample_one_by_one
@@ -81,6 +83,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     if len(kinds) > 1:
         raise InputError("the checkpoints make pictures of different kinds: evaluate them one by one")
     size, mode = kinds.pop() if kinds else (128, "RGB")
+    if not can_find_faces():
+        warnings.warn("faces are not counted: that needs OpenCV 4: pip install '.[evaluate]'", stacklevel=2)
 
     def pictures(name: str) -> np.ndarray:
         if name in folders:
@@ -111,6 +115,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         facts = {"data": given.get("data"), "count": options.count, "seed": options.seed, "size": size}
         with atomic_write(options.json) as new:
             new.write_text(json.dumps(facts | {"figures": columns}, indent=2) + "\n", "utf-8")
+
+
+def _holds_pictures(path: Path, checkpoint: Path) -> bool:
+    """Whether a path is a folder of pictures, and not of a run, whose checkpoint this would be."""
+    models = checkpoint.parent
+    return path.is_dir() and not (
+        (path / RUN_NAME).exists() or numbered(models) or not absent_files(checkpoint)
+    )
 
 
 def _read(folder: str, size: int, mode: str) -> np.ndarray:

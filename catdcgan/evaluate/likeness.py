@@ -10,6 +10,8 @@ from PIL import Image
 from catdcgan.images import image_grid, shrink
 
 SIDE = 16  # pictures are compared at this size, where faces matter but hairs and small shifts do not
+FLAT = 2  # gray levels; what deviates less is nearly of one colour, and its tint no likeness
+ROUNDING = 0.01  # a distance below it is none
 COPY = 0.5  # fraction of the mean distance to the 50 nearest
 
 
@@ -22,9 +24,9 @@ class Neighbours(NamedTuple):
 
 
 def normalize(vectors: np.ndarray) -> np.ndarray:
-    """Scale each vector (n, d) to mean 0 and standard deviation 1; a constant vector becomes 0."""
+    """Scale each vector (n, d) to mean 0 and standard deviation 1, or less if its own is below `FLAT`."""
     centred = vectors - vectors.mean(1, keepdims=True)
-    return np.asarray(centred / np.maximum(centred.std(1, keepdims=True), 1e-6))
+    return np.asarray(centred / np.maximum(centred.std(1, keepdims=True), FLAT))
 
 
 def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -62,8 +64,11 @@ def find_neighbours(images: np.ndarray, photos: np.ndarray, count: int) -> Neigh
 
 
 def copy_ratio(near: Neighbours) -> np.ndarray:
-    """The distance to the nearest photo, divided by the mean distance to all that were found: (n,)."""
-    return np.asarray(near.distance[:, 0] / near.distance.mean(1))
+    """The distance to the nearest photo, divided by the mean distance to all that were found: (n,).
+
+    It is about 0 if all of them are the same as the picture.
+    """
+    return np.asarray(near.distance[:, 0] / np.maximum(near.distance.mean(1), ROUNDING))
 
 
 def neighbour_sheet(images: np.ndarray, photos: np.ndarray, near: Neighbours) -> Image.Image:

@@ -50,7 +50,7 @@ class Directions(NamedTuple):
 
 def find_directions(
     checkpoint: str | os.PathLike[str],
-    count: int = COUNT,
+    count: int | None = None,
     pixel_range: float = 1.0,
     alpha: float = 0.2,
     z_distribution: str = "uniform",
@@ -61,19 +61,21 @@ def find_directions(
 
     Args:
         checkpoint: as in `sample`.
-        count: random pictures to measure, those of seed 0.
+        count: random pictures to measure, those of seed 0; by default ten for each number of a latent, and at
+            least `COUNT`.
         pixel_range: as in `sample`.
         alpha: as in `sample`.
         z_distribution: as in `random_latents`.
 
     Raises:
         CheckpointError: as in `sample`.
-        InputError: the pictures do not differ in a property, or the latents are shorter than properties are
-            many.
+        InputError: the pictures do not differ in a property, or the latents have fewer numbers than there are
+            properties.
         ValueError: `count` is too low for the length of the latents, or `z_distribution` is unknown.
     """
     weights = read_weights(checkpoint)
     z_dim = len(weights["generator/dense/kernel"])
+    count = count or max(COUNT, 10 * z_dim)
     if (count - count // FOLDS) <= z_dim + 1:
         raise ValueError(f"{count} pictures are too few for latents of {z_dim} numbers: take {10 * z_dim}")
     z = random_latents(count, z_dim, 0, z_distribution)
@@ -82,11 +84,16 @@ def find_directions(
     measured = [measure_properties(image) for image in bar]
     names = tuple(measured[0])
     values = np.array([list(each.values()) for each in measured])  # (count, k)
-    remedy = "train it longer, or take numbered directions (--unsupervised)"
     if constant := [name for name, spread in zip(names, values.std(0), strict=True) if not spread > 1e-6]:
-        raise InputError(f"the pictures of {checkpoint} do not differ in {', '.join(constant)}: {remedy}")
+        raise InputError(
+            f"the pictures of {checkpoint} do not differ in {', '.join(constant)}: "
+            "train it longer, or take numbered directions (--unsupervised)"
+        )
     if z_dim < len(names):
-        raise InputError(f"{checkpoint} has {z_dim} latent numbers for {len(names)} properties: {remedy}")
+        raise InputError(
+            f"{checkpoint} has {z_dim} latent numbers for {len(names)} properties: take numbered directions "
+            "(--unsupervised)"
+        )
     values = (values - values.mean(0)) / values.std(0)
     # One step along row i of the pseudo-inverse changes property i by 1 and the others by 0.
     vectors = np.linalg.pinv(_slopes(z, values)[:-1])
@@ -207,13 +214,16 @@ def save_directions(directions: Directions, path: str | os.PathLike[str]) -> Non
 
 
 def read_directions(
-    checkpoint: str | os.PathLike[str], path: str | os.PathLike[str] | None = None
+    checkpoint: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
+    how: Sequence[str] = (),
 ) -> Directions:
     """Read the directions of a checkpoint, and make sure that they are this generator's.
 
     Args:
         checkpoint: as in `sample`.
         path: the file; by default ``directions.npz`` beside the checkpoint.
+        how: the model was trained, as `model_options` says it, for the command in an error.
 
     Raises:
         CheckpointError: as in `sample`.
@@ -227,6 +237,7 @@ def read_directions(
         "directions",
         "--checkpoint",
         str(checkpoint),
+        *how,
         *(["--out", str(path)] if path else []),
     ]
     remedy = shlex.join(command)

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from catdcgan.explore.model_options import add_model_options, trained_with
 from catdcgan.output import check_file, file_name, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import add_model_options, trained_with
 
 SHOWN = 2  # cats in the picture: the first of seed 0
 

@@ -7,6 +7,7 @@ import argparse
 import numpy as np
 
 from catdcgan.errors import InputError
+from catdcgan.explore.model_options import model_options
 from catdcgan.latents import read_latents, save_latents, shift_latents
 from catdcgan.output import MOST_SAMPLED, check_file, file_name
 from catdcgan.screen import say
@@ -43,6 +44,9 @@ def check_latent_options(options: argparse.Namespace) -> None:
     given = vars(options)
     if "directions" in given and "set" not in given:
         options.refuse("--directions needs --set")
+    turned = [name for name, _ in given.get("set", [])]
+    if twice := [name for name in turned if turned.count(name) > 1]:
+        options.refuse(f"--set: {twice[0]} is given twice")
     for name in ("count", "seed", "truncate"):
         if name in given and "latents" in given:
             options.refuse(f"--{name} is for random latents: it cannot be combined with --latents")
@@ -90,7 +94,8 @@ def turn_knobs(options: argparse.Namespace, z: np.ndarray, z_dim: int) -> np.nda
 
     from catdcgan.explore.directions import direction_step, read_directions
 
-    directions = read_directions(options.checkpoint, given.get("directions"))
+    how = model_options(options.z, options.alpha, options.half_range)
+    directions = read_directions(options.checkpoint, given.get("directions"), how)
     return shift_latents(z, direction_step(directions, dict(options.set)), options.z)
 
 

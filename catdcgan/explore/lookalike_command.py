@@ -12,16 +12,18 @@ from PIL import Image, ImageDraw
 
 from catdcgan.data.faces import LARGEST_COORDINATE
 from catdcgan.data.portrait import has_landmarks, read_face
+from catdcgan.explore.model_options import add_model_options, model_options, trained_with
 from catdcgan.output import check_file, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import LARGEST_SEED, add_model_options, some_path, trained_with, whole
+from catdcgan.settings import LARGEST_SEED, some_path, whole
 
 if TYPE_CHECKING:
     from catdcgan.explore.directions import Directions
 
 VARIED = 3  # variations of a double
 TURNED = 0.75  # of a knob's limit: the ends look less like photos
+GAP, TITLE = 4, 16  # pixels between two columns of the picture, and above each row
 MOST_PHOTOS = 64  # at once; the search holds all of them in memory
 
 TEXT = """Find the cat most like yours: for each photo, the face, its double, and three variations of the
@@ -74,17 +76,18 @@ def _lookalike(options: argparse.Namespace) -> None:
     from catdcgan.explore.lookalike import encoder_of, find_doubles
     from catdcgan.export.page import page_link
     from catdcgan.files import atomic_write
-    from catdcgan.images import save_image
+    from catdcgan.images import check_sides, save_image
     from catdcgan.latents import save_latents
     from catdcgan.run.checkpoint import read_architecture
     from catdcgan.sampling import sample
 
     model = read_architecture(options.checkpoint)
+    check_sides(options.out, *_sheet_size(len(options.photos), 2 + VARIED, model.image_size))
     faces = np.stack([read_face(photo, eyes, model.image_size, model.image_mode) for photo in options.photos])
     for photo in options.photos:
         if eyes is None and not has_landmarks(photo):
             say(f"{photo}: without --eyes, the whole picture is taken for the face")
-    knobs = _knobs(options.checkpoint, options.z)
+    knobs = _knobs(options)
     trained = trained_with(options)
     encoder = encoder_of(options.checkpoint, options.z, **trained)
     z = find_doubles(options.checkpoint, faces, encoder, options.seed, options.z, **trained)
@@ -101,13 +104,15 @@ def _lookalike(options: argparse.Namespace) -> None:
     say(f"{len(z)} double{'s' * (len(z) > 1)} in {options.out}, the latents in {latents}")
 
 
-def _knobs(checkpoint: str, distribution: str) -> Directions:
+def _knobs(options: argparse.Namespace) -> Directions:
     """The directions beside a checkpoint, else those that need no idea of the pictures."""
     from catdcgan.explore.directions import directions_file, find_numbered_directions, read_directions
 
+    checkpoint = options.checkpoint
     if directions_file(checkpoint).exists():
-        return read_directions(checkpoint)
-    return find_numbered_directions(checkpoint, distribution)
+        how = model_options(options.z, options.alpha, options.half_range)
+        return read_directions(checkpoint, how=how)
+    return find_numbered_directions(checkpoint, options.z)
 
 
 def _variations(knobs: Directions, z: np.ndarray, distribution: str) -> tuple[np.ndarray, list[list[str]]]:
@@ -131,14 +136,19 @@ def _variations(knobs: Directions, z: np.ndarray, distribution: str) -> tuple[np
     return np.stack(rows, 1), names
 
 
+def _sheet_size(rows: int, columns: int, side: int) -> tuple[int, int]:
+    """Width and height of a sheet of pictures of side `side`."""
+    return columns * (side + GAP) - GAP, rows * (side + TITLE)
+
+
 def _sheet(faces: np.ndarray, cats: np.ndarray, names: list[list[str]]) -> Image.Image:
     """A row for each face: the photo, the double, its variations, each with its name above."""
-    side, title = faces.shape[1], 16
-    picture = Image.new("RGB", ((1 + cats.shape[1]) * (side + 4) - 4, len(faces) * (side + title)), "white")
+    side = faces.shape[1]
+    picture = Image.new("RGB", _sheet_size(len(faces), 1 + cats.shape[1], side), "white")
     pen = ImageDraw.Draw(picture)
     for row, (face, doubles, texts) in enumerate(zip(faces, cats, names, strict=True)):
-        top = row * (side + title)
+        top = row * (side + TITLE)
         for column, (image, text) in enumerate(zip([face, *doubles], ["photo", *texts], strict=True)):
-            pen.text((column * (side + 4) + 2, top + 2), text, "black")
-            picture.paste(Image.fromarray(image.squeeze()), (column * (side + 4), top + title))
+            pen.text((column * (side + GAP) + 2, top + 2), text, "black")
+            picture.paste(Image.fromarray(image.squeeze()), (column * (side + GAP), top + TITLE))
     return picture

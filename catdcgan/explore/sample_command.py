@@ -17,6 +17,7 @@ from catdcgan.explore.latent_options import (
     save_given_latents,
     turn_knobs,
 )
+from catdcgan.explore.model_options import add_model_options, trained_with
 from catdcgan.images import enlarge, image_grid
 from catdcgan.output import (
     MOST_SAMPLED,
@@ -29,7 +30,7 @@ from catdcgan.output import (
 )
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
-from catdcgan.settings import LARGEST_SEED, add_model_options, positive, trained_with, whole
+from catdcgan.settings import LARGEST_SEED, positive, whole
 
 # Modules that need TensorFlow are imported where they are used: usage errors are fast.
 
@@ -123,11 +124,12 @@ def _sample(options: argparse.Namespace) -> None:
 def _check_options(options: argparse.Namespace, out: Path, count: int) -> None:
     """Refuse options that do not go together, or not with `count` cats in `out`: wrong usage."""
     given, refuse = vars(options), options.refuse
-    walk, pick, which = given.get("walk", []), given.get("pick", []), f"which are 0 to {count - 1}"
+    walk, pick = given.get("walk", []), given.get("pick", [])
+    of, which = " of --latents" * ("latents" in given), f"which are 0 to {count - 1}"
     if len(walk) == 1:
         refuse("--walk: name at least two cats")
     if walk and max(walk) >= count:
-        refuse(f"--walk: no cat {max(walk)} among {count}, {which}: raise --count")
+        refuse(f"--walk: no cat {max(walk)} among {count}{of}, {which}" + ": raise --count" * (not of))
     if walk and out.suffix.lower() not in ANIMATION_SUFFIXES:
         refuse(f"--walk makes an animation: --out must end in .gif or .webp, not {out}")
     if "grid" in given and (walk or not is_picture_name(out)):
@@ -135,7 +137,7 @@ def _check_options(options: argparse.Namespace, out: Path, count: int) -> None:
     if pick and walk:
         refuse("--pick is for pictures: it cannot be combined with --walk, which names its own cats")
     if pick and max(pick) >= count:
-        refuse(f"--pick: no cat {max(pick)} among the {count} of --latents, {which}")
+        refuse(f"--pick: no cat {max(pick)} among {count}{of}, {which}")
     if "frames" in given and not walk:
         refuse("--frames needs --walk")
     truncate = given.get("truncate", 0)

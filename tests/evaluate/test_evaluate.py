@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -127,6 +129,10 @@ def test_copies_are_told_from_new_pictures(photos: np.ndarray) -> None:
 
     assert (ratios(add(photos[:30], noise)) < likeness.COPY).all()
     assert (ratios(photos[100:]) > likeness.COPY).mean() > 0.8
+    tinted = np.full((2, 64, 64, 3), (128, 128, 127), np.uint8)
+    assert (ratios(tinted) > 0.9).all(), "a young generator's gray is no copy"
+    alike = likeness.find_neighbours(tinted, np.repeat(tinted, 50, 0), 50)
+    assert (likeness.copy_ratio(alike) < likeness.COPY).all()
 
 
 def passed(images: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
@@ -238,6 +244,7 @@ def test_each_checkpoint_is_measured_once_beside_the_photos_and_shown(
     [
         ("--checkpoint a b --sheet=s.png", 2, "--sheet is a picture of one checkpoint"),
         ("--checkpoint a --neighbours=n.png", 2, "--neighbours needs --data"),
+        ("--checkpoint a --data=d --neighbours=n.png --sheet=n.png", 2, "n.png cannot hold both"),
         ("--count=63", 2, "63 is below 64"),
         ("--json=figures.txt", 2, "does not end in .json"),
         ("--sheet=s.txt", 2, "no picture's name"),
@@ -254,6 +261,18 @@ def test_what_cannot_be_evaluated_is_one_error(
         ended = error.code
     assert ended == status
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["run", "run/models"])
+def test_a_run_whose_model_is_missing_is_no_folder_of_pictures(
+    path: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    for file in (tmp_path / "run" / "models").glob("model.ckpt.*"):
+        file.unlink()
+    assert main(["evaluate", "--checkpoint", str(tmp_path / path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"no checkpoint .*model\.ckpt: .*, found model\.ckpt-0, model\.ckpt-", line)
 
 
 def test_few_pictures_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

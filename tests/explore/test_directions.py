@@ -160,6 +160,8 @@ def test_too_few_pictures_or_such_that_do_not_differ_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"16 pictures are too few for latents of {Z_DIM} numbers: take 120"):
         find_directions(model, count=16)
+    monkeypatch.setattr("catdcgan.explore.directions.COUNT", 16)
+    find_directions(model)  # takes more by itself
     flat = np.full((100, 32, 32, 3), 9, np.uint8)
     monkeypatch.setattr("catdcgan.explore.directions.sample_one_by_one", lambda *_: flat)
     with pytest.raises(InputError, match=r"do not differ in coat, colour, stripes.*--unsupervised"):

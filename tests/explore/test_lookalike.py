@@ -119,6 +119,17 @@ def test_a_photo_is_cut_by_its_eyes_or_landmarks_or_is_a_face_already(tmp_path: 
     assert read_face(tmp_path / "face.png", None, 64, "L").shape == (64, 64, 1)
 
 
+def test_a_huge_jpeg_is_decoded_at_half_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catdcgan.data.portrait.LARGEST_PHOTO", 600 * 400 - 1)
+    face = draw_cats(1, size=256)[0]
+    photo = Image.new("RGB", (600, 400), "white")
+    photo.paste(Image.fromarray(face), (200, 80))
+    photo.save(tmp_path / "photo.jpg", quality=95)
+    eyes = np.array([[200 + 0.28 * 256, 80 + 0.4 * 256], [200 + 0.72 * 256, 80 + 0.4 * 256]])
+    small = np.asarray(Image.fromarray(face).resize((128, 128), Image.Resampling.LANCZOS))
+    assert rms(read_face(tmp_path / "photo.jpg", eyes, 128, "RGB"), small) < 10
+
+
 def test_the_link_is_the_pages() -> None:
     text = page_link(np.array([1, -1, 0.5, 2], np.float32), "uniform")
     numbers = np.frombuffer(base64.urlsafe_b64decode(text[1:] + "=" * (-len(text[1:]) % 4)), "<i2")
@@ -155,10 +166,12 @@ def test_the_command_makes_a_sheet_and_latents_that_sample_takes(
     [
         ("wide.png", 1, "wide.png: 80 x 40 pixels are not a square picture of a face"),
         ("wide.png --eyes=200,20,240,20", 1, "wide.png: an eye, at (200, 20), lies outside the 80 x 40"),
-        ("wide.png --eyes=20,20,24,20", 1, "wide.png: the face is 9.1 pixels wide, below 32"),
+        ("wide.png --eyes=20,20,24,20", 1, "is 9.1 pixels wide, below 32: take a larger picture, or check"),
+        ("huge.png", 1, "huge.png: it has more than 64 million pixels: make it smaller"),
+        ("bomb.png", 1, "bomb.png: it has more than 64 million pixels: make it smaller"),
         ("wide.png --eyes=20,20,20,20", 1, "wide.png: both eyes are at one point"),
         ("text.png", 1, "text.png cannot be read (cannot identify"),
-        ("none.png", 1, "none.png"),
+        ("none.png", 1, "none.png: no such file or folder"),
         ("marked.png", 1, "marked.png.cat: expected the number 9"),
         ("small.png", 1, "small.png: the face is 16 pixels wide, below 32"),
         ("wide.png wide.png --eyes=1,2,3,4", 2, "--eyes fits one photo only"),
@@ -185,6 +198,8 @@ def test_bad_photos_are_one_error_each(
     for name in ("wide.png", "marked.png", "piped.png"):
         Image.new("RGB", (80, 40)).save(name)
     Image.new("RGB", (16, 16)).save("small.png")
+    Image.new("1", (8001, 8000)).save("huge.png")
+    Image.new("1", (14_000, 14_000)).save("bomb.png")
     Path("text.png").write_text("no picture")
     Path("marked.png.cat").write_text("8 1 2 3")
     os.mkfifo("piped.png.cat")

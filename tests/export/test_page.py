@@ -422,8 +422,8 @@ def test_focus_is_never_behind_the_cat_of_a_phone(open_page: Open, html: Path) -
     for _ in range(30):
         page.keyboard.press("Shift+Tab")
         hidden = page.evaluate(
-            "() => { const box = document.activeElement.getBoundingClientRect();"
-            "  return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === $('cat'); }"
+            "() => { const {x, y, width, height} = document.activeElement.getBoundingClientRect();"
+            "  return document.elementFromPoint(x + width / 2, y + height / 2) === $('cat'); }"
         )
         assert not hidden, page.evaluate("document.activeElement.outerHTML")
 
