@@ -43,6 +43,7 @@ from catdcgan.files import atomic_write, parse_json, refuse_special
 from catdcgan.output import check_folders
 from catdcgan.screen import screen
 
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # no file's name on Windows
 # The dataset's two faults. Copies lack the photo 00000003_019.jpg and the annotation of 00000003_015.jpg; in
 # some, the first's annotation is passed off as the second's. Its left eye, which lies on an ear, reveals it.
 KNOWN_WRONG = {"00000003_019.jpg": "its annotation is known to be wrong"}
@@ -291,7 +292,7 @@ def _safe(name: str) -> str:
     parts = (
         re.sub(r'[\x00-\x1f\x7f<>:"|?*\\]', "_", part).rstrip(". ") for part in PurePosixPath(name).parts
     )
-    return "/".join(part or "_" for part in parts)
+    return "/".join(f"_{part}" if not part or DEVICE.match(part) else part for part in parts)
 
 
 def _folded(name: str) -> str:

@@ -192,6 +192,11 @@ def test_names_that_meet_in_one_picture_are_numbered_also_where_case_is_ignored(
     assert len(pictures(out)) == 4
 
 
+def test_names_that_windows_does_not_allow_are_changed(out: Path) -> None:
+    made = {"CON.jpg": "_CON.png", "aux/b?.jpg": "_aux/b_.png", "consul.jpg": "consul.png"}
+    assert run({name: photo(seed=i) for i, name in enumerate(made)}, out).written == made
+
+
 # --- odd and damaged photos --------------------------------------------------------------------------------
 def huge_png(width: int = 30_000, height: int = 30_000) -> bytes:
     """Many pixels in a few bytes: the header is all there is."""
