@@ -9,7 +9,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from catdcgan.output import (
     picture_or_folder,
     write_pictures,
 )
-from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_start
+from catdcgan.run.checkpoint_files import NAME, existing_checkpoint, find_checkpoint, find_start
 from catdcgan.run.folder import RunFolder, folder_of, newest_run, next_run
 from catdcgan.run.record import changed_options, read_record
 from catdcgan.run.summary import summarize
@@ -55,6 +55,7 @@ from catdcgan.settings import (
     Settings,
     add_settings,
     from_record,
+    part_of,
     recipe_options,
     settings_from,
     some_path,
@@ -154,12 +155,18 @@ def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
     if "recipe" in given:
         warnings.warn(f"--recipe is for a new run: settings come from {file}", stacklevel=2)
     settings = from_record(record["options"])
-    data = settings.get("data_source")
+    data, held_out = settings.get("data_source"), settings.get("held_out")
     if data and data != DRAWN and options.data_source is None and not Path(data).is_dir():
         raise InputError(
             f"the pictures of {out} were in {data}, which no longer exists: give their folder with --data"
         )
-    return {**settings, "drawn_count": record["data"]["images"], "out": out}
+    if held_out and not part_of(held_out) and options.held_out is None and not Path(held_out).is_dir():
+        raise InputError(
+            f"the pictures that {out} holds out were in {held_out}, which no longer exists: give their "
+            "folder with --held-out, or --held-out none"
+        )
+    painted = record["data"]["images"] + record["data"].get("put_aside", 0)
+    return {**settings, "drawn_count": painted, "out": out}
 
 
 def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
@@ -253,6 +260,8 @@ def _train(options: argparse.Namespace) -> None:
         options.refuse("the following arguments are required: --data")
     workers.check(settings.batch_size)
     check_batch_size(settings.batch_size, options.devices)
+    if settings.held_out and max(workers.size, options.devices) > 1:
+        raise InputError("--held-out works in a single process: train in one, or give --held-out none")
     if out and workers.leads:
         _check_run(folder_of(out), settings, options.resume)
     if settings.start_from and not options.resume:
@@ -269,27 +278,20 @@ def _train(options: argparse.Namespace) -> None:
         # One error is enough: TensorFlow, which is not loaded yet, would log ten lines before it.
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     options.quiet = options.quiet or not workers.leads
-    dataset = _read_data(settings, options)
-    held_out = _read_held_out(settings, dataset, options.quiet)
-    count = len(dataset.images)
-    if settings.data_source != DRAWN and count < FEW and not options.resume:
-        warnings.warn(
-            f"too few pictures ({count}): the discriminator will know them by heart, and the generator "
-            "learn little. Give hundreds, better a few thousand of one kind; see docs/few-pictures.md",
-            stacklevel=2,
-        )
+    dataset, held_out = _read_pictures(settings, options)
     settings = _with_absolute_paths(settings)
-    if workers.leads:
-        out = out or next_run()
+    numbered = workers.leads and out is None
+    out = next_run() if numbered else out
     if not options.quiet:
-        print(printable(f"Training on {count} images in {out}"), file=sys.stderr)
+        print(printable(f"Training on {len(dataset.images)} images in {out}"), file=sys.stderr)
 
     from catdcgan.run.start import TrainingData
     from catdcgan.training import run_training
 
     folder = folder_of(out or Path())  # only worker 0 writes
     get_batches = partial(dataset.get_batches, scale=False)  # the graph scales them
-    data = TrainingData(get_batches, dataset.shape, dataset.fingerprint(), held_out)
+    put_aside = 0 if held_out is None or not part_of(settings.held_out) else len(held_out)
+    data = TrainingData(get_batches, dataset.shape, dataset.fingerprint(), held_out, put_aside)
     try:
         run_training(
             settings, data, folder, options.resume, event_files=True, quiet=options.quiet, workers=workers
@@ -301,6 +303,10 @@ def _train(options: argparse.Namespace) -> None:
             say(f"Continue with: {again}" + (workers.size > 1) * ", and the same --devices or --workers")
             summarize(folder, settings.image_size)
         raise
+    finally:
+        if numbered and out:
+            with suppress(OSError):  # there is something in it, unless training was refused
+                out.rmdir()
     if not workers.leads:
         return
     summarize(folder, settings.image_size)
@@ -311,10 +317,15 @@ def _train(options: argparse.Namespace) -> None:
 
 def _with_absolute_paths(settings: Settings) -> Settings:
     """The settings for run.json, whose paths must mean the same from any folder."""
-    names = {"data_source", "start_from"} | (set() if settings.held_out_part else {"held_out"})
-    paths = {name: getattr(settings, name) for name in names}
-    given = {name: path for name, path in paths.items() if path not in (None, DRAWN)}
-    return replace(settings, **{name: os.path.abspath(path) for name, path in given.items()})
+    paths = {"data_source": settings.data_source, "held_out": settings.held_out}
+    if settings.start_from:
+        paths["start_from"] = str(find_checkpoint(settings.start_from))
+    absolute: dict[str, Any] = {
+        name: os.path.abspath(path)
+        for name, path in paths.items()
+        if path and path != DRAWN and not part_of(path)
+    }
+    return replace(settings, **absolute)
 
 
 def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:
@@ -331,20 +342,29 @@ def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:
         changed_options(folder.record, {name: getattr(settings, name) for name in FIXED}, data={})
 
 
-def _read_data(settings: Settings, options: argparse.Namespace) -> Dataset:
-    size, seed, mode = settings.image_size, settings.seed, settings.image_mode
-    if settings.data_source == DRAWN:
-        return Dataset.from_array(draw_cats(options.drawn_count, size, seed, mode, not options.quiet), seed)
-    return Dataset(str(settings.data_source), size, mode, seed, quiet=options.quiet)
-
-
-def _read_held_out(settings: Settings, dataset: Dataset, quiet: bool) -> np.ndarray | None:
-    """The images that the discriminator shall not train on; a part of the dataset's are taken out of it."""
-    if not settings.held_out:
-        return None
-    if settings.held_out_part:
-        return dataset.put_aside(settings.held_out_part)
-    return Dataset(settings.held_out, settings.image_size, settings.image_mode, quiet=quiet).images
+def _read_pictures(settings: Settings, options: argparse.Namespace) -> tuple[Dataset, np.ndarray | None]:
+    """The pictures to train on, and those of --held-out, if any."""
+    data, other = str(settings.data_source), settings.held_out
+    size, seed, mode, quiet = settings.image_size, settings.seed, settings.image_mode, options.quiet
+    part, held_out = part_of(other), None
+    if other and not part and data != DRAWN:
+        folders = [Path(data).resolve(), Path(other).resolve()]
+        if any(one == two or one in two.parents for one, two in (folders, folders[::-1])):
+            raise InputError(f"--held-out {other} and --data {data} share pictures: keep them apart")
+    if data == DRAWN:
+        dataset = Dataset.from_array(draw_cats(options.drawn_count, size, seed, mode, not quiet), seed)
+    else:
+        dataset = Dataset(data, size, mode, seed, quiet=quiet)
+    if other:
+        held_out = dataset.put_aside(part) if part else Dataset(other, size, mode, quiet=quiet).images
+    count = len(dataset.images)
+    if data != DRAWN and count < FEW and not options.resume:
+        warnings.warn(
+            f"too few pictures ({count}): the discriminator will know them by heart, and the generator "
+            "learn little. Give hundreds, better a few thousand of one kind; see docs/few-pictures.md",
+            stacklevel=2,
+        )
+    return dataset, held_out
 
 
 def _draw(options: argparse.Namespace) -> None:

@@ -187,7 +187,7 @@ def refresh_statistics(sess: tf.Session, net: TrainingGraph, settings: Settings)
         return
     random = np.random.default_rng((settings.seed, STATISTICS_STREAM, 0))
     z = random_latents(settings.statistics_latents, settings.z_dim, random, settings.z_distribution)
-    parts = (z[start : start + BATCH_SIZE] for start in range(0, len(z), BATCH_SIZE))
+    parts = np.array_split(z, -(-len(z) // BATCH_SIZE))  # nearly equal, so that all count the same
     batches = [sess.run(net.statistics, {net.input_z: part}) for part in parts]
     values = []
     for scope in net.statistics:

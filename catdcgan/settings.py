@@ -79,7 +79,9 @@ def some_path(text: str) -> str:
 
 
 def part_or_path(text: str) -> str:
-    """Check a part, above 0 and below 1, or a path."""
+    """Check a part, above 0 and below 1, or a path; "none" becomes an empty text."""
+    if text == "none":
+        return ""
     try:
         part = float(text)
     except ValueError:
@@ -87,6 +89,14 @@ def part_or_path(text: str) -> str:
     if not 0 < part < 1:
         raise argparse.ArgumentTypeError(f"{text} must be above 0 and below 1, or a folder")
     return text
+
+
+def part_of(text: str | None) -> float:
+    """The part that `part_or_path` found in a text; 0 for a path, or nothing."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0
 
 
 def positive(text: str) -> float:
@@ -179,7 +189,7 @@ class Settings:
         "--held-out",
         part_or_path,
         "show the discriminator pictures that it does not train on, to see whether it learns its own by "
-        "heart: a part of them, such as 0.05, or another folder (default: none)",
+        "heart: a part of them, such as 0.05, or another folder; in a single process only (default: none)",
         "PART_OR_FOLDER",
     )
     start_from: str | None = setting(
@@ -267,14 +277,6 @@ class Settings:
     image_size: int = setting(128, "--size", image_side, "side of the pictures in pixels", fixed=True)
     image_mode: str = setting("RGB", "--mode", tuple(IMAGE_MODES), "colour or grayscale", fixed=True)
 
-    @property
-    def held_out_part(self) -> float | None:
-        """The part of the pictures that is held out, if no folder is."""
-        try:
-            return float(self.held_out or "")
-        except ValueError:
-            return None
-
 
 NO_LIMIT = "no limit"  # in run.json, for the number of epochs
 
@@ -329,7 +331,9 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
     """
     settings = Settings(**{item.name: values[item.name] for item in fields(Settings)})
     if settings.augment_target and not settings.augment:
-        raise InputError("--augment-target needs --augment: name what to augment with")
+        raise InputError(
+            "--augment-target needs --augment: name what to augment with, or give 0 as the target"
+        )
     return settings
 
 

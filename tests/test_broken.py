@@ -66,7 +66,7 @@ def test_xla_computes_a_shape_the_first_time_as_it_does_later() -> None:
 @pytest.mark.parametrize(("name", "was"), [("device", "GPU"), ("cpu", "Z80"), ("cores", 4096)])
 def test_other_hardware_is_named_when_a_run_goes_on(name: str, was: Any, tmp_path: Path) -> None:
     file, options = tmp_path / "run.json", to_record(Settings())
-    record_start(file, 0, options, {"images": 3})
+    record_start(file, None, options, {"images": 3})
     record = json.loads(file.read_text())
     now, record["versions"][name] = record["versions"][name], was
     file.write_text(json.dumps(record))
@@ -194,7 +194,7 @@ def test_a_setting_in_run_json_that_cannot_be_is_refused_by_name(
     name: str, value: Any, tmp_path: Path
 ) -> None:
     file = tmp_path / "run.json"
-    record_start(file, 0, to_record(Settings()) | {name: value}, {"images": 3})
+    record_start(file, None, to_record(Settings()) | {name: value}, {"images": 3})
     with pytest.raises(RunError, match=rf"run\.json is damaged \({name} cannot be .*settings as options"):
         read_record(file)
 

@@ -39,6 +39,19 @@ def test_sampling_is_what_the_batch_of_these_latents_gives(trained: Path) -> Non
     assert expected.std() > 1
 
 
+def test_all_latents_count_the_same(
+    trained: Path, cats: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches of 33 and 32, the spread of the batches' means makes up for what each lacks in variance."""
+    monkeypatch.setattr("catdcgan.sampling.BATCH_SIZE", 100)
+    train_tiny(cats, tmp_path / "one", epoch_count=1, **OPTIONS | {"statistics_latents": 65})
+    monkeypatch.setattr("catdcgan.sampling.BATCH_SIZE", 64)
+    train_tiny(cats, tmp_path / "two", epoch_count=1, **OPTIONS | {"statistics_latents": 65})
+    one, two = (read_checkpoint(tmp_path / name / "models" / NAME) for name in ("one", "two"))
+    name = "generator/batch_trans_conv1/moving_mean"
+    assert np.abs(one[name] - two[name]).max() < 0.05 * np.abs(one[name]).max()
+
+
 def test_training_takes_the_same_steps(trained: Path, cats: np.ndarray, tmp_path: Path) -> None:
     train_tiny(cats, tmp_path, epoch_count=2, **OPTIONS | {"statistics_latents": 0})
     ours, plain = (read_checkpoint(numbered(folder / "models")[-1]) for folder in (trained, tmp_path))

@@ -135,7 +135,7 @@ class Dataset:
         """
         count = len(self.images)
         if count < 2:
-            raise DataError("no picture can be put aside from a single one")
+            raise DataError("no picture can be put aside from a single one: add more")
         aside = min(max(round(part * count), 1), count - 1)
         chosen = np.zeros(count, bool)
         chosen[np.random.default_rng((self.seed, 0, 1)).permutation(count)[:aside]] = True  # no epoch's order

@@ -106,7 +106,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         if "neighbours" in given and photos:
             save_image(neighbour_sheet(images[:NEIGHBOURS], photos.all, near), options.neighbours)
     if photos:
-        columns["photos"] = photos.measure_themselves(
+        name = f"photos in {options.data}" if "photos" in columns else "photos"
+        columns[name] = photos.measure_themselves(
             partial(_progress, what="photos: faces", count=len(photos.some))
         )
     for line in _lines(table(columns, size)):

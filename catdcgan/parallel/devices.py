@@ -14,12 +14,28 @@ from contextlib import ExitStack
 from tempfile import TemporaryFile
 from time import monotonic, sleep
 
+from catdcgan.errors import RunError
 from catdcgan.run.interrupts import STOPS
 from catdcgan.screen import tell
 
-COUNT_GPUS = "from catdcgan.tf1 import GPUS; print(len(GPUS))"  # in a process of its own: it loads TensorFlow
-WORKER = "from catdcgan.parallel.devices import follow_parent; follow_parent()\n"
-WORKER += "from catdcgan.cli import main; raise SystemExit(main())"
+# Programs for other processes, which import from where this one does.
+COUNT_GPUS = """
+import sys
+sys.path = {path}
+from catdcgan.tf1 import GPUS
+print(len(GPUS))
+"""
+WORKER = """
+import sys
+sys.path = {path}
+try:
+    from catdcgan.parallel.devices import follow_parent
+    follow_parent()
+    from catdcgan.cli import main
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
+raise SystemExit(main())
+"""
 PAUSE = 5  # seconds in which the others notice by themselves that a worker has failed
 GRACE = 10  # seconds, beyond the limit of a step, after which they are killed
 ORPHAN_SECONDS = 60  # in which a worker whose parent is gone may save
@@ -30,6 +46,7 @@ def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) ->
 
     Worker 0 uses the screen. What another one printed is shown if it fails. Signals go to all of them.
     """
+    shares = _shares(count)  # before signals are passed on: Ctrl-C ends it
     with ExitStack() as stack:
         # Bound until the end, so no other program gets these ports. TensorFlow may still listen on them.
         holders = [stack.enter_context(socket.socket()) for _ in range(count)]
@@ -39,15 +56,18 @@ def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) ->
         addresses = ",".join(f"127.0.0.1:{holder.getsockname()[1]}" for holder in holders)
         outputs = [None, *(stack.enter_context(TemporaryFile()) for _ in holders[1:])]
         workers: list[subprocess.Popen[bytes]] = []
+        received: list[int] = []
 
         def pass_on(number: int, _: object = None) -> None:
+            received.append(number)
             for worker in workers:
                 worker.send_signal(number)  # not sent to one that has ended
 
         for number in STOPS:
-            stack.callback(signal.signal, number, signal.signal(number, pass_on))
-        for index, (variables, cores) in enumerate(_shares(count)):
-            command = [sys.executable, "-c", WORKER, *arguments, "--devices=1"]
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # as in `finish_step_first`
+                stack.callback(signal.signal, number, signal.signal(number, pass_on))
+        for index, (variables, cores) in enumerate(shares):
+            command = [sys.executable, "-c", WORKER.format(path=sys.path), *arguments, "--devices=1"]
             command += [f"--workers={addresses}", f"--worker={index}"]
             # Sessions of their own: Ctrl-C in a terminal reaches this process alone, which passes it on.
             worker = subprocess.Popen(
@@ -60,6 +80,8 @@ def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) ->
             )
             workers.append(worker)
             stack.callback(worker.kill)
+            for number in received:  # before there was this worker
+                worker.send_signal(number)
             if cores:
                 os.sched_setaffinity(worker.pid, cores)
         first = _wait(workers, step_limit)
@@ -96,7 +118,11 @@ def _wait(workers: Sequence[subprocess.Popen[bytes]], step_limit: float) -> int 
 
 def _shares(count: int) -> list[tuple[dict[str, str], list[int]]]:
     """The environment variables of each worker, and the numbers of its CPU cores, if it shares them."""
-    found = int(subprocess.run([sys.executable, "-c", COUNT_GPUS], capture_output=True, check=True).stdout)
+    program = [sys.executable, "-c", COUNT_GPUS.format(path=sys.path)]  # of its own: it loads TensorFlow
+    done = subprocess.run(program, capture_output=True, text=True)
+    if done.returncode:
+        raise RunError(f"the GPUs of this machine cannot be counted: {done.stderr.strip()}")
+    found = int(done.stdout)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     there = found or len(cores) or os.cpu_count() or 1
     if count > there:

@@ -129,7 +129,7 @@ def next_run(parent: Path = RUNS) -> Path:
 
 
 def newest_run(parent: Path = RUNS) -> Path:
-    """The run with the highest number, as numbered by `next_run`.
+    """The run with the highest number, as numbered by `next_run`, of those that have saved something.
 
     Raises:
         RunError: there is none.
@@ -137,6 +137,8 @@ def newest_run(parent: Path = RUNS) -> Path:
     runs = _runs_by_number(parent)
     if not runs:
         raise RunError(f"no run in {parent.absolute()}: train one first, or name its folder")
+    begun = {number: run for number, run in runs.items() if any(folder_of(run).models.glob("*.index"))}
+    runs = begun or runs  # without any, the newest gives an error that says what is missing
     return runs[max(runs)]
 
 

@@ -25,7 +25,7 @@ HARDWARE = "device", "cpu", "cores", "workers"  # only with the same ones are bi
 
 def record_start(
     file: Path,
-    step: int,
+    step: int | None,
     settings: Mapping[str, Any],
     data: Mapping[str, Any],
     workers: int = 1,
@@ -33,13 +33,13 @@ def record_start(
 ) -> None:
     """Record a start of training in an atomic write; call it under the `lock`.
 
-    At step 0 the record is new: an earlier start in the folder, if any, left no checkpoint. A resumed run
+    A new run gets a new record: an earlier start in the folder, if any, left no checkpoint. A resumed run
     adds an entry with the settings and versions that changed since the previous start, and warns of other
     hardware. A run of an older version of this program, which has no record, gets one from then on.
 
     Args:
         file: ``run.json`` in the run's folder.
-        step: the step that training continues from; 0 for a new run.
+        step: the step that training continues from; None for a new run.
         settings: by name, as JSON can hold them.
         data: facts about the images, such as their number, shape and fingerprint.
         workers: number of processes that train.
@@ -49,14 +49,14 @@ def record_start(
         RunError: as in `changed_options`.
         OSError: the file cannot be written; an existing file is kept.
     """
-    before = read_record(file) if step else None
+    before = None if step is None else read_record(file)
     computing = {**versions(), "workers": workers}
     changed: dict[str, list[Any]] = {}
     if before:
         others = differences({"workers": 1} | before["versions"], computing)
         changed = changed_options(file, settings, data) | others
         _warn_of_other_bits(file, others)
-    start = {"time": datetime.now().astimezone().isoformat(timespec="seconds"), "step": step}
+    start = {"time": datetime.now().astimezone().isoformat(timespec="seconds"), "step": step or 0}
     start |= {"changed": changed} | ({"from": dict(origin)} if origin else {})
     record = {
         "options": dict(settings),
@@ -95,6 +95,9 @@ def changed_options(file: Path, settings: Mapping[str, Any], data: Mapping[str, 
         for name, (was, now) in fixed.items()
         if None not in (was, now)
     ]
+    if conflicts and "held_out" in changed:
+        was, now = changed["held_out"]
+        conflicts.append(f"--held-out {was or 'none'}, now {now or 'none'}")
     if conflicts:
         raise RunError(
             f"{file.parent} was started with {'; '.join(conflicts)}: "
@@ -145,6 +148,8 @@ def read_record(file: Path) -> dict[str, Any] | None:
         ):
             try:
                 from_record(record["options"])
+                if not isinstance(record["data"].get("put_aside", 0), int):
+                    raise ValueError("put_aside is no number")
                 return dict(record)
             except ValueError as error:
                 reason = f" ({error})"

@@ -33,10 +33,12 @@ class TrainingData(NamedTuple):
     shape: tuple[int, int, int, int]  # (images, s, s, c)
     fingerprint: str | None
     held_out: np.ndarray | None = None  # images that training does not see (n, s, s, c), uint8 or in [-1, 1]
+    put_aside: int = 0  # how many of them are a part of the same pictures
 
     def facts(self) -> dict[str, Any]:
         """What tells these images from others, as JSON can hold it."""
-        return {"images": self.shape[0], "shape": self.shape[1:], "fingerprint": self.fingerprint}
+        facts = {"images": self.shape[0], "shape": self.shape[1:], "fingerprint": self.fingerprint}
+        return facts | ({"put_aside": self.put_aside} if self.put_aside else {})
 
 
 def checked_settings(
@@ -47,8 +49,8 @@ def checked_settings(
     Raises:
         ValueError: the run would never end, or has an unknown distribution of latents or precision.
         CheckpointError: there is a run and should be none, or the reverse.
-        InputError: the workers cannot train together, or not with held-out images, or mixed precision
-            cannot work.
+        InputError: the workers cannot train together, or not with held-out images; the run ends before the
+            generator learns; or mixed precision cannot work.
         TrainingError: memory is too small.
     """
     if settings.epoch_count is None and settings.step_count is None:
@@ -57,6 +59,11 @@ def checked_settings(
     workers.check(settings.batch_size)
     if workers.size > 1 and data.held_out is not None:
         raise InputError("--held-out works in a single process: leave it out, or train with one worker")
+    if settings.step_count and settings.generator_waits >= settings.step_count:
+        raise InputError(
+            f"the generator would learn nothing: it waits for {settings.generator_waits} steps, and training "
+            f"ends after {settings.step_count}. Raise --steps, or lower --generator-waits"
+        )
     if workers.leads:
         find_start(folder.models, resume)
     if not GPUS:
@@ -114,7 +121,8 @@ def start_run(
     facts = data.facts()
     origin = None
     # Checked again now that the lock is held: another program may have started a run in the meantime.
-    if find_start(folder.models, resume):
+    resumed = find_start(folder.models, resume) is not None
+    if resumed:
         changed_options(folder.record, record, facts)
         # A checkpoint without our counters or averages starts at step 0, averaging from its weights; one
         # without a probability of augmentation starts with 0.
@@ -125,9 +133,11 @@ def start_run(
     elif settings.start_from:
         origin = restore_start(sess, settings.start_from, sampling_variables)
     at = Position(*(int(count) for count in sess.run(counters)))
-    record_start(folder.record, at.step, record, facts, workers, origin)
+    record_start(folder.record, at.step if resumed else None, record, facts, workers, origin)
     tidy(folder.models)
     for subfolder in {folder.images, folder.log}:
         remove_partial(subfolder)
     rewind_history(folder.history, at.step)
+    for grid in {*folder.grids()} - {*folder.grids(at.step)}:
+        grid.unlink()  # of steps after the last checkpoint: they are taken again
     return at

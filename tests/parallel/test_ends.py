@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from ports import free_addresses
 
+from catdcgan.cli import main
 from catdcgan.run.checkpoint_files import last_step, numbered
 from catdcgan.run.history import read_history
 
@@ -149,6 +150,39 @@ def test_the_processes_of_devices_save_and_end_with_the_one_that_started_them(
     assert numbered(run.folder / "models")[-1].name == f"model.ckpt-{run.steps()}"
     out, _ = parent.communicate()
     assert f"train --resume --out={run.folder}, and the same --devices or --workers\n" in out
+
+
+@pytest.mark.parametrize("seconds", [1, 4])
+def test_ctrl_c_before_the_processes_of_devices_train_is_no_traceback(run: Run, seconds: float) -> None:
+    parent = run.start("--devices=2", "--epochs=100000")
+    time.sleep(seconds)
+    parent.send_signal(signal.SIGINT)
+    _, text = parent.communicate(timeout=FOREVER)
+    assert parent.returncode == 130
+    assert "Traceback" not in text
+    assert not run.children()
+
+
+def test_signals_that_the_program_ignores_stop_no_process_of_devices(run: Run) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; the program inherits it
+    parent = run.start("--devices=2", "--epochs=100000")
+    signal.signal(signal.SIGHUP, before)
+    wait_until(lambda: run.steps() or parent.poll() is not None)
+    for number in (parent.pid, *run.children()):
+        os.kill(number, signal.SIGHUP)
+    steps = run.steps()
+    wait_until(lambda: run.steps() > steps + 2 or parent.poll() is not None)
+    assert parent.poll() is None
+
+
+def test_the_processes_of_devices_import_nothing_from_the_current_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tempfile.py").write_text("raise SystemExit('the wrong file')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    options = [*OPTIONS.split(), "--devices=2", "--steps=1", f"--out={run.folder}"]
+    assert main(["train", *options]) == 0
 
 
 @pytest.mark.parametrize("lost", [0, 1])

@@ -248,6 +248,9 @@ def test_runs_are_numbered_from_1_and_made(tmp_path: Path) -> None:
     assert [next_run(parent) for _ in range(2)] == [parent / "001", parent / "002"]
     assert all(folder.is_dir() for folder in (parent / "001", parent / "002"))
     assert newest_run(parent) == parent / "002"
+    (parent / "001" / "models").mkdir()
+    (parent / "001" / "models" / "model.ckpt-0.index").touch()
+    assert newest_run(parent) == parent / "001", "the other has nothing to resume"
 
 
 def test_runs_are_in_the_folder_runs_if_nothing_else_is_said(

@@ -82,25 +82,38 @@ def test_nothing_can_be_put_aside_from_a_single_image() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_line_puts_a_part_aside_and_a_resume_the_same(tmp_path: Path) -> None:
+def test_the_command_line_puts_a_part_aside_and_a_resume_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     assert main(["train", *SMALL.split(), f"--out={run}", "--held-out=0.1", "--steps=2"]) == 0
     record = read_record(run / "run.json")
     assert record
     assert record["data"]["images"] == 36
     assert record["options"]["held_out"] == "0.1"
-    assert main(["train", "--quiet", "--resume", f"--out={run}", "--drawn-count=40", "--steps=4"]) == 0
+    assert main(["train", "--quiet", "--resume", f"--out={run}", "--steps=4"]) == 0
     assert ["d_held_out" in line for line in read_history(run / "history.jsonl")] == [False, True] * 2
+    capsys.readouterr()
+    assert main(["train", "--quiet", "--resume", f"--out={run}", "--held-out=none", "--steps=6"]) == 1
+    assert "data images 36, now 40; data fingerprint" in (error := capsys.readouterr().err)
+    assert "; --held-out 0.1, now none: resume with the old settings" in error
 
 
 @pytest.mark.slow
-def test_the_command_line_takes_a_folder_whose_place_is_kept(tmp_path: Path) -> None:
+def test_the_command_line_takes_a_folder_whose_place_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, folder = tmp_path / "run", tmp_path / "others"
     assert main(["draw", "--count=3", "--size=32", f"--out={folder}"]) == 0
     assert main(["train", *SMALL.split(), f"--out={run}", f"--held-out={folder}", "--steps=2"]) == 0
     record = json.loads((run / "run.json").read_text())
     assert record["data"]["images"] == 40
     assert record["options"]["held_out"] == str(folder)
+    folder.rename(tmp_path / "elsewhere")
+    assert main(["train", "--quiet", "--resume", f"--out={run}", "--steps=4"]) == 1
+    assert f"holds out were in {folder}, which no longer exists: give their" in capsys.readouterr().err
+    assert main(["train", "--quiet", "--resume", f"--out={run}", "--held-out=none", "--steps=4"]) == 0
+    assert ["d_held_out" in line for line in read_history(run / "history.jsonl")][2:] == [False, False]
 
 
 @pytest.mark.parametrize("part", ["0", "1", "-0.1", "1.5", "nan", ""])
@@ -109,6 +122,29 @@ def test_what_is_no_part_and_no_folder_is_wrong_usage(part: str, capsys: pytest.
         main(["train", "--data=drawn", f"--held-out={part}"])
     assert ended.value.code == 2
     assert "--held-out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--data=cats --held-out=cats", "--held-out cats and --data cats share pictures"),
+        ("--data=cats --held-out=cats/some", "--held-out cats/some and --data cats share pictures"),
+        ("--data=cats/some --held-out=cats", "--held-out cats and --data cats/some share pictures"),
+        ("--data=drawn --held-out=0.1 --devices=2", "--held-out works in a single process"),
+    ],
+)
+def test_held_out_pictures_are_others_and_for_one_process(
+    arguments: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw", "--count=3", "--size=32", "--out=cats/some"]) == 0
+    assert main(["train", *arguments.split()]) == 1
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["cats"]
 
 
 def test_a_folder_that_does_not_exist_is_one_error(

@@ -41,7 +41,7 @@ def read(file: Path) -> dict[str, Any]:
 def file(tmp_path: Path) -> Path:
     """The record of a run that has been started."""
     file = tmp_path / RUN_NAME
-    record_start(file, 0, OPTIONS, DATA)
+    record_start(file, None, OPTIONS, DATA)
     return file
 
 
@@ -179,15 +179,24 @@ def test_a_run_of_an_older_version_has_no_record_and_gets_one(tmp_path: Path) ->
     assert (start["step"], start["changed"]) == (5516, {})
 
 
-def test_a_start_at_step_0_begins_the_record_anew(file: Path) -> None:
+def test_a_new_run_begins_the_record_anew(file: Path) -> None:
     """What was started there before was killed before its first checkpoint, or its record is damaged."""
     for old in (file.read_text(), "damaged"):
         file.write_text(old)
-        record_start(file, 0, {**OPTIONS, "seed": 1}, {**DATA, "images": 3})
+        record_start(file, None, {**OPTIONS, "seed": 1}, {**DATA, "images": 3})
         record = read(file)
         assert record["options"]["seed"] == 1
         assert record["data"]["images"] == 3
         assert [start["step"] for start in record["starts"]] == [0]
+
+
+def test_a_run_that_goes_on_from_step_0_keeps_what_it_started_from(tmp_path: Path) -> None:
+    file = tmp_path / RUN_NAME
+    record_start(file, None, OPTIONS, DATA, origin={"fingerprint": "0123"})
+    record_start(file, 0, {**OPTIONS, "learning_rate_D": 1e-3}, DATA)
+    first, second = read(file)["starts"]
+    assert first["from"] == {"fingerprint": "0123"}
+    assert second["changed"] == {"learning_rate_D": [5e-5, 1e-3]}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +223,7 @@ def test_a_damaged_record_is_an_error_that_says_what_to_do(damage: str, file: Pa
 
 def test_options_that_json_cannot_hold_leave_the_record_as_it_was(file: Path) -> None:
     before = file.read_bytes()
-    for step in (0, 10):
+    for step in (None, 10):
         with pytest.raises(TypeError, match="JSON"):
             record_start(file, step, {**OPTIONS, "get_batches": print}, DATA)
     assert file.read_bytes() == before

@@ -11,10 +11,11 @@ import pytest
 from tiny_runs import Values, read_checkpoint, same, train_tiny
 
 from catdcgan.cli import main
-from catdcgan.errors import CheckpointError
-from catdcgan.run.checkpoint_files import ENDINGS, NAME, numbered
+from catdcgan.errors import CheckpointError, InputError
+from catdcgan.run.checkpoint_files import ENDINGS, NAME, REPOSITORY, numbered
 from catdcgan.run.record import read_record
 from catdcgan.run.start_from import DISCRIMINATOR, WAIT, discriminator_of, fingerprint
+from catdcgan.settings import Settings
 
 
 def part(values: Values, scope: str) -> Values:
@@ -75,7 +76,9 @@ def test_a_checkpoint_of_another_size_is_refused_and_nothing_written(
 
 
 @pytest.mark.slow
-def test_the_command_line_takes_sizes_and_waiting_from_the_checkpoint(run: Path, tmp_path: Path) -> None:
+def test_the_command_line_takes_sizes_and_waiting_from_the_checkpoint(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, source = tmp_path / "run", run / "models" / NAME
     command = [
         "train",
@@ -85,13 +88,15 @@ def test_the_command_line_takes_sizes_and_waiting_from_the_checkpoint(run: Path,
         f"--out={out}",
         "--quiet",
     ]
-    assert main([*command, "--steps=1", "--batch-size=16"]) == 0
+    assert main([*command, f"--steps={WAIT}", "--batch-size=16"]) == 1
+    assert f"it waits for {WAIT} steps, and training ends after {WAIT}" in capsys.readouterr().err
+    assert main([*command, f"--steps={WAIT + 9}", "--epochs=1", "--batch-size=16"]) == 0
     record = read_record(out / "run.json")
     assert record
     taken = {"z_dim": 100, "base_filters": 4, "image_size": 32, "image_mode": "RGB", "generator_waits": WAIT}
     assert taken.items() <= record["options"].items()
     assert record["options"]["start_from"] == str(source)
-    assert main(["train", "--resume", f"--out={out}", "--steps=2", "--quiet"]) == 0
+    assert main(["train", "--resume", f"--out={out}", "--epochs=2", "--quiet"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -120,6 +125,22 @@ def test_options_that_contradict_the_checkpoint_are_refused(
     assert ended == status
     assert message.format(source=source) in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_the_included_model_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = []
+
+    def refuse(settings: Settings, *_: Any, **__: Any) -> None:
+        given.append(settings.start_from)
+        raise InputError("not today")
+
+    monkeypatch.setattr("catdcgan.training.run_training", refuse)
+    command = ["train", "--start-from=models/model.ckpt", "--data=drawn", "--drawn-count=20", "--quiet"]
+    assert main(command) == 1
+    assert given == [str(REPOSITORY / "models" / NAME)]
+    assert list((tmp_path / "runs").iterdir()) == [], "the folder of a refused run is not left behind"
 
 
 def test_a_checkpoint_that_is_not_there_is_one_error(
