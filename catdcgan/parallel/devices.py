@@ -70,13 +70,15 @@ def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) ->
             command = [sys.executable, "-c", WORKER.format(path=sys.path), *arguments, "--devices=1"]
             command += [f"--workers={addresses}", f"--worker={index}"]
             # Sessions of their own: Ctrl-C in a terminal reaches this process alone, which passes it on.
-            worker = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=outputs[index],
-                stderr=outputs[index],
-                env={**os.environ, **variables},
-                start_new_session=True,
+            worker = stack.enter_context(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=outputs[index],
+                    stderr=outputs[index],
+                    env={**os.environ, **variables},
+                    start_new_session=True,
+                )
             )
             workers.append(worker)
             stack.callback(worker.kill)

@@ -182,7 +182,9 @@ def test_the_processes_of_devices_import_nothing_from_the_current_folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     options = [*OPTIONS.split(), "--devices=2", "--steps=1", f"--out={run.folder}"]
-    assert main(["train", *options]) == 0
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *options])
+    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize("lost", [0, 1])
