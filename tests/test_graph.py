@@ -201,7 +201,7 @@ def test_each_use_of_each_step_is_augmented_with_random_numbers_of_its_own(
 
     monkeypatch.setattr("catdcgan.graph.augment_images", augment)
     net = tiny(augment=("color",), seed=7)
-    assert len(inputs) == 3, "real images and forgeries for D, and forgeries for G"
+    assert len(inputs) == 3, "real images and fakes for D, and fakes for G"
     assert inputs[0] is net.input_real
     assert inputs[1] is inputs[2]
     named = variables(net.step.graph)

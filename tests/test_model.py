@@ -38,11 +38,11 @@ class Gan(NamedTuple):
         return [op for op in self.graph.get_operations() if op.type == kind and inside.match(op.name)]
 
     def logits(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The discriminator's logits of the real and of the forged images."""
+        """The discriminator's logits of the real and of the fake images."""
         real, fake = self.operations("BiasAdd", "discriminator")[5::6]
         return real.outputs[0], fake.outputs[0]
 
-    def forgeries(self) -> tf.Tensor:
+    def fakes(self) -> tf.Tensor:
         return self.graph.get_tensor_by_name("generator/out:0")
 
 
@@ -236,7 +236,7 @@ def test_layers_follow_the_tables_at_every_size_and_width(size: int, width: int,
         (norm, [None, size // 2, size // 2, 2 * width]),
         (norm, [None, size, size, width]),
     ]
-    assert gan.forgeries().shape.as_list() == [None, size, size, channels]
+    assert gan.fakes().shape.as_list() == [None, size, size, channels]
     assert [logits.shape.as_list() for logits in gan.logits()] == [[None, 1], [None, 1]]
     (kernel,) = gan.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES, "discriminator/dense/kernel")
     assert kernel.shape.as_list() == [(size // 16) ** 2 * 16 * width, 1]
@@ -294,7 +294,7 @@ def test_grayscale_builds_and_trains() -> None:
         assert after["generator/logits/kernel"].shape == (5, 5, 1, 4)
         assert {"generator/logits/kernel", "discriminator/conv1/kernel"} <= changed(start, after)
         assert all(np.isfinite(value).all() for value in after.values())
-        assert run.get(gan.forgeries()).shape == (BATCH, 32, 32, 1)
+        assert run.get(gan.fakes()).shape == (BATCH, 32, 32, 1)
 
 
 def test_nothing_leaks_out_of_the_given_graph() -> None:
@@ -340,16 +340,16 @@ def test_initial_values_are_the_articles(run: Run) -> None:
 
 
 @pytest.mark.tutorial_bug(10)
-def test_forged_and_real_pixels_share_one_range(run: Run) -> None:
+def test_fake_and_real_pixels_share_one_range(run: Run) -> None:
     run.assign("generator/logits/bias", [20, -20, 0])  # as bright, as dark as can be, and in between
-    forged = run.get(run.gan.forgeries())
-    np.testing.assert_allclose(forged[..., 0], 1, atol=1e-6)
-    np.testing.assert_allclose(forged[..., 1], -1, atol=1e-6)
-    assert np.abs(forged[..., 2]).max() < 0.9
+    fake = run.get(run.gan.fakes())
+    np.testing.assert_allclose(fake[..., 0], 1, atol=1e-6)
+    np.testing.assert_allclose(fake[..., 1], -1, atol=1e-6)
+    assert np.abs(fake[..., 2]).max() < 0.9
 
     black_and_white = np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)])
     (real,) = Dataset.from_array(black_and_white).get_batches(2)
-    np.testing.assert_allclose([real.min(), real.max()], [forged.min(), forged.max()], atol=1e-6)
+    np.testing.assert_allclose([real.min(), real.max()], [fake.min(), fake.max()], atol=1e-6)
 
 
 def test_discriminators_output_is_the_sigmoid_of_its_logits() -> None:
@@ -480,7 +480,7 @@ def test_generators_moving_averages_move_once_an_iteration_and_not_in_the_discri
 
 
 @pytest.mark.tutorial_bug(16)
-def test_discriminators_moving_averages_move_in_its_own_step_by_the_real_and_then_the_forged_batch(
+def test_discriminators_moving_averages_move_in_its_own_step_by_the_real_and_then_the_fake_batch(
     run: Run,
 ) -> None:
     start = run.values("discriminator/.*/moving_")
@@ -489,6 +489,6 @@ def test_discriminators_moving_averages_move_in_its_own_step_by_the_real_and_the
     run.generator_step()
     assert changed(start, run.values("discriminator/.*/moving_")) == set()
 
-    expected = run.moved_averages("discriminator")  # the forgeries are others now
+    expected = run.moved_averages("discriminator")  # the fakes are others now
     run.discriminator_step()
     assert_close(run.values("discriminator/.*/moving_"), expected)

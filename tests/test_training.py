@@ -444,7 +444,7 @@ def test_tiny_nets_learn(cats: np.ndarray, tmp_path: Path) -> None:
     d_losses, g_losses = np.transpose(losses)
     assert np.isfinite(losses).all()
     assert d_losses[0] > 1.2, "at first, D knows nothing: 1.386 is guessing"
-    assert d_losses[1:].min() < 1.386 - 0.25, "D learns to tell cats from forgeries"
+    assert d_losses[1:].min() < 1.386 - 0.25, "D learns to tell cats from fakes"
     assert d_losses[-20:].mean() < d_losses[0] - 0.12
     assert np.ptp(g_losses) > 0.5, "G's loss moves"
     start, end = (np.asarray(Image.open(file), float) for file in samples[:2])

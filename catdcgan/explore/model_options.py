@@ -20,9 +20,11 @@ def add_model_options(parser: argparse.ArgumentParser, latents: bool = True, man
     add("--checkpoint", type=some_path, metavar="PATH", help=text, **named)
     text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"
     add("--half-range", action="store_true", help=text)
-    add("--alpha", type=fraction, default=0.2, metavar="A", help="that the model was trained with")
+    text = "slope of the leaky ReLU that the model was trained with"
+    add("--alpha", type=fraction, default=0.2, metavar="A", help=text)
     if latents:
-        add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help="that the model was trained with")
+        text = "distribution of the latents that the model was trained with"
+        add("--z", choices=Z_DISTRIBUTIONS, default="uniform", help=text)
 
 
 def trained_with(options: argparse.Namespace) -> dict[str, Any]:

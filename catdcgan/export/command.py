@@ -28,7 +28,7 @@ def add_export_command(add_parser: Callable[..., argparse.ArgumentParser]) -> No
     add("--half", action="store_true", help="ONNX in half the size: the kernels in half floats")
     text = "the page's knobs (default: directions.npz beside the checkpoint, if it exists)"
     add("--directions", type=file_name(".npz"), default=unset, metavar="FILE", help=text)
-    text = "the page's latents, that the model was trained with (default: uniform)"
+    text = "for the page: distribution of the latents that the model was trained with (default: uniform)"
     add("--z", choices=Z_DISTRIBUTIONS, default=unset, help=text)
     add_model_options(command, latents=False)
     command.set_defaults(run=_export, refuse=command.error)
