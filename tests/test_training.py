@@ -549,14 +549,6 @@ def test_another_seed_gives_other_weights_and_losses(cats: np.ndarray, whole: Ru
 
 @pytest.mark.tutorial_bug(5)
 @pytest.mark.tutorial_bug(6)
-def test_grids_of_steps_that_are_taken_again_are_removed(cats: np.ndarray, tmp_path: Path) -> None:
-    train_tiny(cats, tmp_path, epoch_count=1)
-    lost = tmp_path / "images" / "step_0000099.png"
-    lost.touch()
-    train_tiny(cats, tmp_path, epoch_count=2, resume=True)
-    assert not lost.exists()
-
-
 def test_a_resumed_run_ends_with_the_bits_of_one_without_a_break(whole: Run, broken: Run) -> None:
     assert steps(numbered(broken.folder / "models")) == [0, 3, 4, 9]
     assert_same_run(broken.folder, whole.folder, read_checkpoint)

@@ -138,6 +138,4 @@ def start_run(
     for subfolder in {folder.images, folder.log}:
         remove_partial(subfolder)
     rewind_history(folder.history, at.step)
-    for grid in {*folder.grids()} - {*folder.grids(at.step)}:
-        grid.unlink()  # of steps after the last checkpoint: they are taken again
     return at

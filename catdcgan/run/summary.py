@@ -12,6 +12,7 @@ from PIL import Image
 from catdcgan.animation import save_animation
 from catdcgan.files import atomic_write
 from catdcgan.images import grid_shape, label_columns, plot_losses, save_image, step_label, training_strip
+from catdcgan.run.checkpoint_files import last_step
 from catdcgan.run.folder import SAMPLE_COUNT, RunFolder
 from catdcgan.run.history import read_losses
 
@@ -29,7 +30,8 @@ def summarize(folder: RunFolder, size: int) -> None:
         size: side of an image in pixels.
     """
     shape = [number * size for number in grid_shape(SAMPLE_COUNT)]
-    grids = folder.grids()
+    last = last_step(folder.models)  # later grids are of a start that was killed before it saved
+    grids = folder.grids(last if last >= 0 else None)
     samples = [grid for grid in grids if _is_grid(grid, *shape)]
     foreign = sorted({*grids} - {*samples})
     troubles = (

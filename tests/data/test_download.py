@@ -27,7 +27,7 @@ import pytest
 
 from catdcgan.data import download
 from catdcgan.data.download import download_photos
-from catdcgan.errors import DownloadError
+from catdcgan.errors import DownloadError, InputError
 
 
 def make_zip(seed: int, size: int = 900_000) -> bytes:
@@ -395,7 +395,8 @@ def test_a_refusal_is_one_error_with_its_status_after_one_request(server: Server
 )
 def test_what_is_no_whole_zip_is_shown_and_leaves_no_file(server: Server, body: bytes, shown: str) -> None:
     server.answers = [Answer(body)]
-    assert shown in fails(f"not a complete zip.*{server.url} and is deleted", server.url, server.folder)
+    message = f"not a complete zip.*{server.url}, and this copy of it is deleted"
+    assert shown in fails(message, server.url, server.folder)
     assert names(server.folder) == set()
 
 
@@ -435,9 +436,10 @@ def test_no_space_left_is_an_error_with_the_remedy(
     fails(rf"\(No space left on device\): it needs {need}\. .*make room", server.url, server.folder)
 
 
-def test_an_error_of_the_disk_is_not_taken_for_one_of_the_network(server: Server) -> None:
+def test_a_file_in_the_way_is_found_before_anything_is_asked(server: Server) -> None:
     (server.folder / "file").write_text("")
-    fails("cannot be written", server.url, server.folder / "file" / "cats.zip")
+    with pytest.raises(InputError, match="file is a file: name a folder"):
+        download_photos(server.url, server.folder / "file" / "cats.zip", progress=False)
     assert server.requests == []
 
 
