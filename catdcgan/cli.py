@@ -290,7 +290,7 @@ def _train(options: argparse.Namespace) -> None:
 
     folder = folder_of(out or Path())  # only worker 0 writes
     get_batches = partial(dataset.get_batches, scale=False)  # the graph scales them
-    put_aside = 0 if held_out is None or not part_of(settings.held_out) else len(held_out)
+    put_aside = len(held_out) if held_out is not None and part_of(settings.held_out) else 0
     data = TrainingData(get_batches, dataset.shape, dataset.fingerprint(), held_out, put_aside)
     try:
         run_training(

@@ -127,12 +127,12 @@ def check_output(out: Path, count: int, size: int, columns: int | None = None) -
     Raises:
         InputError: a file is in the way, the grid is too large, or the folder holds other pictures.
     """
-    refuse_special(out)
-    check_folders(out.parent)
     if is_picture_name(out):
         check_file(out)
         check_grid(out, count, size, columns)
         return
+    refuse_special(out)
+    check_folders(out.parent)
     if out.is_file():
         raise InputError(f"{out} is a file: name a folder for single pictures, or end it in .png for a grid")
     numbers = [int(file.stem[4:]) for file in out.glob("cat_*.png") if file.stem[4:].isdecimal()]

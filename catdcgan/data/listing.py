@@ -103,6 +103,11 @@ def goes_with_pictures(name: str) -> bool:
     return is_annotation(name) or name == REPORT
 
 
+def annotation_of(photo: str) -> str:
+    """The name of a photo's annotation."""
+    return f"{photo}{ANNOTATION_SUFFIX}"
+
+
 def is_annotation(name: str) -> bool:
     """Whether a file is an annotation of the CAT dataset, by its name."""
     return name.endswith(ANNOTATION_SUFFIX)

@@ -21,8 +21,8 @@ from catdcgan.data.faces import (
     face_square,
     read_annotation,
 )
-from catdcgan.data.listing import ANNOTATION_SUFFIX
-from catdcgan.data.photos import LARGEST_PHOTO, open_image, upright
+from catdcgan.data.listing import annotation_of
+from catdcgan.data.photos import LARGEST_PHOTO, limit_decoding, open_image, upright
 from catdcgan.errors import InputError
 from catdcgan.files import refuse_special
 
@@ -49,7 +49,7 @@ def read_face(
         OSError: there is no such file, or it may not be read.
     """
     annotated = eyes is None and has_landmarks(photo)
-    source = f"{photo}{ANNOTATION_SUFFIX}" if annotated else f"{photo}"
+    source = annotation_of(f"{photo}") if annotated else f"{photo}"
     try:
         with _opened(photo) as (image, reduced):
             image.load()
@@ -78,7 +78,7 @@ def read_face(
 
 def has_landmarks(photo: str | os.PathLike[str]) -> bool:
     """Whether the CAT dataset's landmarks lie beside a photo, as ``PHOTO.cat``."""
-    return os.path.exists(f"{photo}{ANNOTATION_SUFFIX}")
+    return os.path.exists(annotation_of(f"{photo}"))
 
 
 @contextmanager
@@ -97,9 +97,10 @@ def _opened(photo: str | os.PathLike[str]) -> Iterator[tuple[Image.Image, int]]:
             raise too_large from None
         width, height = image.size
         if width * height > LARGEST_PHOTO:
-            image.draft(None, (width // 2, height // 2))
-            if image.width * image.height > LARGEST_PHOTO:
-                raise too_large
+            try:
+                limit_decoding(image, width // 2, height // 2)
+            except ValueError:
+                raise too_large from None
         yield image, round(width / image.width)
 
 

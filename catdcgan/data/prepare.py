@@ -35,7 +35,7 @@ from catdcgan.data.faces import (
     read_annotation,
     usable_square,
 )
-from catdcgan.data.listing import ANNOTATION_SUFFIX, REPORT, is_annotation, passed_over_text
+from catdcgan.data.listing import REPORT, annotation_of, is_annotation, passed_over_text
 from catdcgan.data.photos import IMAGE_SUFFIXES, limit_decoding, open_image, square_pixels
 from catdcgan.data.sources import Entries, Report, open_source
 from catdcgan.errors import PrepareError
@@ -234,10 +234,8 @@ def _plan(
 ) -> list[_Photo]:
     """Choose the photos to prepare and the names of their pictures; report all other photos."""
     names = [name for name in entries.sizes if not is_annotation(name)]
-    annotated = {name for name in names if f"{name}{ANNOTATION_SUFFIX}" in entries.sizes}
-    orphans = {name for name in entries.sizes if is_annotation(name)} - {
-        f"{name}{ANNOTATION_SUFFIX}" for name in annotated
-    }
+    annotated = {name for name in names if annotation_of(name) in entries.sizes}
+    orphans = {name for name in entries.sizes if is_annotation(name)} - {*map(annotation_of, annotated)}
     is_cat_dataset = bool(annotated or orphans)
     for name in sorted(orphans):
         report.without_photo[name] = f"there is no {PurePosixPath(name).stem}"
@@ -252,7 +250,7 @@ def _plan(
         elif (first := seen.setdefault((file_name, entries.sizes[name]), name)) != name:
             report.duplicates[name] = f"the same as {first}"
         elif name not in annotated:
-            report.without_annotation[name] = f"there is no {file_name}{ANNOTATION_SUFFIX} beside it"
+            report.without_annotation[name] = f"there is no {annotation_of(file_name)} beside it"
         elif file_name in KNOWN_WRONG:
             report.wrong_annotation[name] = KNOWN_WRONG[file_name]
         elif file_name in outliers and not keep_outliers:
@@ -261,7 +259,7 @@ def _plan(
             chosen.append(name)
     targets = _targets(chosen, is_cat_dataset, earlier)
     return [
-        _Photo(name, f"{name}{ANNOTATION_SUFFIX}" if is_cat_dataset else None, out / target)
+        _Photo(name, annotation_of(name) if is_cat_dataset else None, out / target)
         for name, target in zip(chosen, targets, strict=True)
     ]
 

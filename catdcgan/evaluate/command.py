@@ -120,10 +120,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _holds_pictures(path: Path, checkpoint: Path) -> bool:
     """Whether a path is a folder of pictures, and not of a run, whose checkpoint this would be."""
-    models = checkpoint.parent
-    return path.is_dir() and not (
-        (path / RUN_NAME).exists() or numbered(models) or not absent_files(checkpoint)
-    )
+    holds_run = (path / RUN_NAME).exists() or numbered(checkpoint.parent)
+    return path.is_dir() and bool(absent_files(checkpoint)) and not holds_run
 
 
 def _read(folder: str, size: int, mode: str) -> np.ndarray:

@@ -75,7 +75,7 @@ def find_directions(
     """
     weights = read_weights(checkpoint)
     z_dim = len(weights["generator/dense/kernel"])
-    count = count or max(COUNT, 10 * z_dim)
+    count = max(COUNT, 10 * z_dim) if count is None else count
     if (count - count // FOLDS) <= z_dim + 1:
         raise ValueError(f"{count} pictures are too few for latents of {z_dim} numbers: take {10 * z_dim}")
     z = random_latents(count, z_dim, 0, z_distribution)

@@ -7,7 +7,7 @@ import argparse
 import numpy as np
 
 from catdcgan.errors import InputError
-from catdcgan.explore.model_options import model_options
+from catdcgan.explore.model_options import typed_model_options
 from catdcgan.latents import read_latents, save_latents, shift_latents
 from catdcgan.output import MOST_SAMPLED, check_file, file_name
 from catdcgan.screen import say
@@ -94,7 +94,7 @@ def turn_knobs(options: argparse.Namespace, z: np.ndarray, z_dim: int) -> np.nda
 
     from catdcgan.explore.directions import direction_step, read_directions
 
-    how = model_options(options.z, options.alpha, options.half_range)
+    how = typed_model_options(options)
     directions = read_directions(options.checkpoint, given.get("directions"), how)
     return shift_latents(z, direction_step(directions, dict(options.set)), options.z)
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from catdcgan.data.faces import LARGEST_COORDINATE
 from catdcgan.data.portrait import has_landmarks, read_face
-from catdcgan.explore.model_options import add_model_options, model_options, trained_with
+from catdcgan.explore.model_options import add_model_options, trained_with, typed_model_options
 from catdcgan.output import check_file, picture_name
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
@@ -110,8 +110,7 @@ def _knobs(options: argparse.Namespace) -> Directions:
 
     checkpoint = options.checkpoint
     if directions_file(checkpoint).exists():
-        how = model_options(options.z, options.alpha, options.half_range)
-        return read_directions(checkpoint, how=how)
+        return read_directions(checkpoint, how=typed_model_options(options))
     return find_numbered_directions(checkpoint, options.z)
 
 

@@ -32,6 +32,11 @@ def trained_with(options: argparse.Namespace) -> dict[str, Any]:
     return {"pixel_range": 0.5 if options.half_range else 1.0, "alpha": options.alpha}
 
 
+def typed_model_options(options: argparse.Namespace) -> list[str]:
+    """`model_options` as they were typed for this command."""
+    return model_options(vars(options).get("z", "uniform"), options.alpha, options.half_range)
+
+
 def model_options(z: str = "uniform", alpha: float = 0.2, half_range: bool = False) -> list[str]:
     """The options of `add_model_options` that say how a model was trained, for a printed command."""
     words = [] if z == "uniform" else ["--z", z]

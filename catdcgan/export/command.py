@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from catdcgan.explore.model_options import add_model_options, model_options, trained_with
+from catdcgan.explore.model_options import add_model_options, trained_with, typed_model_options
 from catdcgan.output import check_file, check_folders, file_name, new_path
 from catdcgan.run.checkpoint_files import existing_checkpoint
 from catdcgan.screen import say
@@ -78,11 +78,10 @@ def _export_page(options: argparse.Namespace, trained: dict[str, float]) -> str:
 
     given = vars(options)
     file = given.get("directions", directions_file(options.checkpoint))
-    # A file that was named must exist; the default one need not.
+    directions = None
+    if "directions" in given or file.exists():  # a file that was named must exist; the default one need not
+        directions = read_directions(options.checkpoint, file, typed_model_options(options))
     z_distribution = given.get("z", "uniform")
-    how = model_options(z_distribution, options.alpha, options.half_range)
-    wanted = "directions" in given or file.exists()
-    directions = read_directions(options.checkpoint, file, how) if wanted else None
     export_page(options.checkpoint, options.out, directions, **trained, z_distribution=z_distribution)
     size = options.out.stat().st_size / 1e6
     knobs = (

@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from time import monotonic, sleep
 
 from catdcgan.errors import RunError
-from catdcgan.run.interrupts import STOPS
+from catdcgan.run.interrupts import heeded
 from catdcgan.screen import tell
 
 # Programs for other processes, which import from where this one does.
@@ -63,9 +63,8 @@ def train_on_devices(count: int, arguments: Sequence[str], step_limit: float) ->
             for worker in workers:
                 worker.send_signal(number)  # not sent to one that has ended
 
-        for number in STOPS:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # as in `finish_step_first`
-                stack.callback(signal.signal, number, signal.signal(number, pass_on))
+        for number in heeded():
+            stack.callback(signal.signal, number, signal.signal(number, pass_on))
         for index, (variables, cores) in enumerate(shares):
             command = [sys.executable, "-c", WORKER.format(path=sys.path), *arguments, "--devices=1"]
             command += [f"--workers={addresses}", f"--worker={index}"]

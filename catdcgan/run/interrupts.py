@@ -11,6 +11,12 @@ from contextlib import contextmanager
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+def heeded() -> list[int]:
+    """Those of `STOPS` that this program was not started to ignore."""
+    # None stands for a handler that was not set by Python, and could not be restored.
+    return [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+
+
 @contextmanager
 def finish_step_first() -> Iterator[list[int]]:
     """Collect the signals in `STOPS` inside the block, for the training loop to check between steps.
@@ -36,9 +42,7 @@ def finish_step_first() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    # None stands for a handler that was not set by Python, and could not be restored.
-    handled = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    previous = {number: signal.signal(number, receive) for number in handled}
+    previous = {number: signal.signal(number, receive) for number in heeded()}
     try:
         yield received
     finally:

@@ -436,6 +436,13 @@ def test_no_space_left_is_an_error_with_the_remedy(
     fails(rf"\(No space left on device\): it needs {need}\. .*make room", server.url, server.folder)
 
 
+def test_an_error_of_the_disk_is_not_taken_for_one_of_the_network(server: Server) -> None:
+    (server.folder / "cats.zip.part").mkdir()
+    server.answers = [Answer(ZIP)]
+    fails("cannot be written", server.url, server.folder)
+    assert len(server.requests) == 1, "it is not tried again"
+
+
 def test_a_file_in_the_way_is_found_before_anything_is_asked(server: Server) -> None:
     (server.folder / "file").write_text("")
     with pytest.raises(InputError, match="file is a file: name a folder"):

@@ -166,7 +166,7 @@ def test_the_command_makes_a_sheet_and_latents_that_sample_takes(
     [
         ("wide.png", 1, "wide.png: 80 x 40 pixels are not a square picture of a face"),
         ("wide.png --eyes=200,20,240,20", 1, "wide.png: an eye, at (200, 20), lies outside the 80 x 40"),
-        ("wide.png --eyes=20,20,24,20", 1, "is 9.1 pixels wide, below 32: take a larger picture, or check"),
+        ("wide.png --eyes=20,20,24,20", 1, "wide.png: the face is 9.1 pixels wide, below 32: take"),
         ("huge.png", 1, "huge.png: it has more than 64 million pixels: make it smaller"),
         ("bomb.png", 1, "bomb.png: it has more than 64 million pixels: make it smaller"),
         ("wide.png --eyes=20,20,20,20", 1, "wide.png: both eyes are at one point"),

@@ -25,7 +25,7 @@ from catdcgan import (
     sample,
 )
 from catdcgan.run import checkpoint
-from catdcgan.run.checkpoint import Architecture, restore, restore_newest
+from catdcgan.run.checkpoint import Architecture, architecture, restore, restore_newest
 from catdcgan.run.checkpoint_files import ENDINGS, NAME, NEW, latest, numbered, remove_old, tidy
 from catdcgan.tf1 import tf
 
@@ -107,6 +107,11 @@ def test_settings_are_told_by_the_checkpoint_alone(made: Architecture, tmp_path:
 @pytest.mark.parametrize("name", [NAME, f"{NAME}-6"])
 def test_every_checkpoint_of_a_training_run_tells_its_settings(name: str, run: Path) -> None:
     assert read_architecture(run / "models" / name) == Architecture(100, 4, 32, 3)
+
+
+def test_architecture_refuses_features_that_make_no_square() -> None:
+    with pytest.raises(ValueError, match="no square"):
+        architecture({"generator/dense/kernel": [100, 5 * 16 * 4], "generator/logits/kernel": [5, 5, 3, 4]})
 
 
 # --- restoring ---------------------------------------------------------------------------------------------
