@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from catdcgan import draw_cats
+
+# Many tests compare bits, which are promised on CPUs only, so GPUs are hidden: TensorFlow is not loaded yet.
+if os.environ.get("CATDCGAN_TESTS") != "gpu":
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
