@@ -43,13 +43,15 @@ def export_onnx(
 
     Raises:
         CheckpointError: as in `sample`.
-        InputError: the package onnx is not installed, or the generator is too large for the format.
+        InputError: the package onnx is missing or does not fit, or the generator is too large for the format.
         OSError: the file cannot be written; an existing file is kept.
     """
     try:
         onnx = importlib.import_module("onnx")
     except ImportError as error:
         raise InputError(f"this needs the package onnx ({error}): pip install '.[onnx]'") from None
+    except AttributeError as error:  # from 1.19 on it uses what the ml_dtypes of TensorFlow 2.16 lacks
+        raise InputError(f"onnx does not fit this TensorFlow ({error}): pip install 'onnx<1.19'") from None
     made = read_architecture(checkpoint)
     nodes, values = _describe(made, read_weights(checkpoint), pixel_range, alpha)
     if half:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import FileLock, Timeout
 
 from catdcgan.errors import RunError, TrainingError
 from catdcgan.files import atomic_write, refuse_special
@@ -90,8 +90,9 @@ def lock(folder: Path) -> Iterator[None]:
         held = guard.acquire(timeout=0.2)  # long enough for two tries: the first may only remove a dead lock
     except Timeout:
         remedy = "wait for it, stop it, or choose another folder"
-        if isinstance(guard, SoftFileLock):  # FileLock turns into this where the file system has no locks
-            remedy += f"; if it died on another computer, remove {guard.lock_file}"
+        with suppress(OSError):  # released since
+            if os.path.getsize(guard.lock_file):  # it names its process: the drive has no locks
+                remedy += f"; if it died on another computer, remove {guard.lock_file}"
         raise RunError(f"{folder} is in use by {_holder(folder)}: {remedy}") from None
     except OSError as error:  # such as "no locks available" on a network drive
         raise RunError(f"{folder} cannot be locked ({error}): choose another folder") from error

@@ -157,6 +157,16 @@ def test_without_onnx_the_error_says_how_to_get_it(
         export_onnx(narrow, tmp_path / "cats.onnx")
 
 
+def test_an_onnx_that_is_too_new_for_tensorflow_is_an_error_that_names_one_that_fits(
+    narrow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnx.py").write_text("import ml_dtypes; ml_dtypes.of_next_year")
+    monkeypatch.delitem(sys.modules, "onnx")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"of_next_year.*pip install 'onnx<1\.19'"):
+        export_onnx(narrow, tmp_path / "cats.onnx")
+
+
 def test_generator_too_large_for_the_format_is_refused(
     narrow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

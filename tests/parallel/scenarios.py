@@ -77,7 +77,7 @@ def slow_save(*arguments: Any) -> None:
 def main() -> None:
     """Go through the scenarios."""
     folder, addresses, index = Path(sys.argv[1]), sys.argv[2].split(","), int(sys.argv[3])
-    weights: dict[str, np.ndarray] = {}
+    weights: dict[str, Any] = {}
     loop = Training.loop
 
     def loop_and_look(self: Training, interrupts: Collection[int]) -> None:
@@ -106,7 +106,7 @@ def main() -> None:
             outcome = {"losses": losses, "samples": len(samples)}
         except (ValueError, SystemExit) as error:
             outcome = {"error": type(error).__name__, "text": str(error)}
-        np.savez(folder / f"{name}.{index}.npz", allow_pickle=False, **weights)
+        np.savez(folder / f"{name}.{index}.npz", **weights)
         (folder / f"{name}.{index}.json").write_text(json.dumps(outcome))
 
 

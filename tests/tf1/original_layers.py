@@ -139,4 +139,5 @@ def _initial_values(layers: Any, case: Case, initializer: Any) -> tuple[np.ndarr
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], allow_pickle=False, **measure(tf.layers))
+    measured: dict[str, Any] = measure(tf.layers)
+    np.savez(sys.argv[1], **measured)
