@@ -96,12 +96,16 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (InputError, OSError) as error:
         print(_message(_explained(error)), file=sys.stderr)
         return 1
-    except MemoryError as error:
-        print(_message(f"out of memory ({error}): use fewer or smaller pictures"), file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("catdcgan: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        # The second is TensorFlow's, which need not be loaded.
+        if type(error).__name__ not in ("MemoryError", "ResourceExhaustedError"):
+            raise
+        reason = f"{error}".partition("\n")[0]
+        print(_message(f"out of memory ({reason}): use fewer or smaller pictures"), file=sys.stderr)
+        return 1
     return 0
 
 
@@ -126,6 +130,15 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells an option's default, unless there is none or the text has told it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = "(default:" in (action.help or "")
+        none = action.default in (None, ()) or action.default is False
+        return action.help if told or none else super()._get_help_string(action)
 
 
 def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
@@ -166,7 +179,8 @@ def _train_defaults(options: argparse.Namespace) -> Mapping[str, object]:
             "folder with --held-out, or --held-out none"
         )
     painted = record["data"]["images"] + record["data"].get("put_aside", 0)
-    return {**settings, "drawn_count": painted, "out": out}
+    # None instead of "", what --held-out none leaves: argparse would parse a text again.
+    return {**settings, "held_out": held_out or None, "drawn_count": painted, "out": out}
 
 
 def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argparse.ArgumentParser:
@@ -174,7 +188,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     main_parser = _Parser("catdcgan", description="Train a DCGAN to generate cats, and look at them.")
     main_parser.add_argument("--version", action="version", version=__version__)
     commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
-    add_parser = partial(commands.add_parser, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add_parser = partial(commands.add_parser, formatter_class=_HelpFormatter)
     unset = argparse.SUPPRESS
     number: dict[str, Any] = {"metavar": "N"}
     seed = {
@@ -185,12 +199,8 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     }
     size = {"default": 128, "help": "side of the pictures in pixels", **number}
 
-    text = (
-        "Train on a folder of pictures. Ctrl-C saves, --resume continues from there, even after a crash. In "
-    )
-    text += (
-        "OUT: settings (run.json), losses (history.jsonl), models/, images/ and event files for TensorBoard."
-    )
+    text = "Train on a folder of pictures. Ctrl-C saves and stops; --resume continues, even after a crash. "
+    text += "OUT gets settings (run.json), losses (history.jsonl), models/, images/ and TensorBoard's files."
     command = add_parser("train", help="train on pictures", description=text)
     add = command.add_argument
     text = "folder of the run (default: runs/001, runs/002 and so on; with --resume the last of them)"
@@ -206,11 +216,9 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     add("--no-mixed-precision", dest="mixed_precision", **off)
     add_worker_options(command)
     add("--quiet", action="store_true", help="show no progress")
-    count: dict[str, Any] = {
-        "default": train_defaults.get("drawn_count", 4000),
-        "help": "how many cats --data drawn paints",
-    }
-    add("--drawn-count", type=whole(1, MOST_PAINTED), **count, **number)
+    painted = train_defaults.get("drawn_count", 4000)
+    text = "how many cats --data drawn paints"
+    add("--drawn-count", type=whole(1, MOST_PAINTED), default=painted, help=text, **number)
     command.set_defaults(run=_train, refuse=command.error)
 
     add_sample_command(add_parser)
@@ -233,7 +241,7 @@ def parser(train_defaults: Mapping[str, object] = RECIPES["article"]) -> argpars
     text += "continues when the same command runs again."
     command = add_parser("download", help="download photos to train on", description=text)
     add = command.add_argument
-    text = "https, http or file; without it, Kaggle (needs pip install '.[kaggle]')"
+    text = "https, http or file; without it, Kaggle (needs pip install -e '.[kaggle]')"
     add("url", nargs="?", metavar="URL", help=text)
     text = "folder or .zip file, for a URL (default: data)"
     add("--out", type=new_path, default=unset, metavar="PATH", help=text)
@@ -323,7 +331,7 @@ def _with_absolute_paths(settings: Settings) -> Settings:
     absolute: dict[str, Any] = {
         name: os.path.abspath(path)
         for name, path in paths.items()
-        if path and path != DRAWN and not part_of(path)
+        if path and path != DRAWN and not (name == "held_out" and part_of(path))
     }
     return replace(settings, **absolute)
 
@@ -332,8 +340,8 @@ def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:
     """Refuse a run that cannot use its folder, before pictures are read and TensorFlow is loaded."""
     find_start(folder.models, resume)
     check_folders(folder.models, folder.images)
-    data, run = settings.data_source or DRAWN, [path.resolve() for path in folder]
-    if data != DRAWN and Path(data).resolve() in run:
+    data, run = settings.data_source or DRAWN, [os.path.realpath(path) for path in folder]
+    if data != DRAWN and os.path.realpath(data) in run:
         raise InputError(
             f"the run would write into {data}, the folder of its own pictures: choose another --out, "
             "or leave it out"
@@ -348,7 +356,7 @@ def _read_pictures(settings: Settings, options: argparse.Namespace) -> tuple[Dat
     size, seed, mode, quiet = settings.image_size, settings.seed, settings.image_mode, options.quiet
     part, held_out = part_of(other), None
     if other and not part and data != DRAWN:
-        folders = [Path(data).resolve(), Path(other).resolve()]
+        folders = [Path(os.path.realpath(folder)) for folder in (data, other)]
         if any(one == two or one in two.parents for one, two in (folders, folders[::-1])):
             raise InputError(f"--held-out {other} and --data {data} share pictures: keep them apart")
     if data == DRAWN:

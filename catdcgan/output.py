@@ -46,7 +46,7 @@ def picture_or_folder(text: str) -> Path:
     path = new_path(text)
     known = path.suffix.lower() in (*Image.registered_extensions(), *OTHER_FILES)
     known = known or mimetypes.MimeTypes().guess_type(path.name)[0] is not None
-    if known and not is_picture_name(path) and not path.is_dir():
+    if known and not is_picture_name(path) and not os.path.isdir(path):
         raise argparse.ArgumentTypeError(
             f"no {path.suffix} file can be written: end {text} in .png or .jpg for a picture, in .gif or "
             ".webp for an animation, or name a folder"
@@ -61,7 +61,7 @@ def folder_name(text: str) -> Path:
         argparse.ArgumentTypeError: as in `new_path`, or the name has a file's suffix.
     """
     path = new_path(text)
-    if is_picture_name(path) and not path.is_dir():
+    if is_picture_name(path) and not os.path.isdir(path):
         raise argparse.ArgumentTypeError(f"{text} has a picture's suffix: give a folder")
     return picture_or_folder(text)
 
@@ -99,10 +99,13 @@ def check_folders(*folders: Path) -> None:
     """Refuse folders that cannot be written to: a file is in the way, or permissions are missing.
 
     Raises:
-        InputError: a folder, or one of its parents, is a file or may not be written to.
+        InputError: a folder, or one of its parents, is a file or may not be written to; or its drive is
+            not there.
     """
     for folder in folders:
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
+        if existing is None:
+            raise InputError(f"{folder.anchor or folder} is not there: name another folder")
         if not existing.is_dir():
             raise InputError(f"{existing} is a file: name a folder")
         if not os.access(existing, os.W_OK | os.X_OK):

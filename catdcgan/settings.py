@@ -196,7 +196,7 @@ class Settings:
         None,
         "--start-from",
         some_path,
-        "begin with the weights of this checkpoint, for a start on pictures that are like its own "
+        "begin with the weights of this checkpoint, which takes fewer pictures and steps "
         "(default: random weights)",
         "PATH",
     )
@@ -217,7 +217,7 @@ class Settings:
         "uniform", "--z", Z_DISTRIBUTIONS, "distribution of the latents", fixed=True
     )
     base_filters: int = setting(
-        64, "--base-filters", whole(1, LARGEST_WIDTH), "width of both networks", fixed=True
+        64, "--base-filters", whole(1, LARGEST_WIDTH), "width: channels of D's first layer", fixed=True
     )
     alpha: float = setting(0.2, "--alpha", fraction, "slope of the leaky ReLU below zero", fixed=True)
     seed: int = setting(0, "--seed", whole(0, LARGEST_SEED), "the same seed gives the same cats", fixed=True)
@@ -273,7 +273,7 @@ class Settings:
     save_every_epochs: int = setting(5, "--save-every-epochs", whole(1), "epochs between checkpoints")
     save_every_minutes: float = setting(10, "--save-every-minutes", positive, "minutes between checkpoints")
     sample_every_steps: int = setting(100, "--sample-every-steps", whole(1), "steps between sample grids")
-    keep_checkpoints: int = setting(5, "--keep-checkpoints", whole(1), "how many are kept")
+    keep_checkpoints: int = setting(5, "--keep-checkpoints", whole(1), "how many checkpoints to keep")
     image_size: int = setting(128, "--size", image_side, "side of the pictures in pixels", fixed=True)
     image_mode: str = setting("RGB", "--mode", tuple(IMAGE_MODES), "colour or grayscale", fixed=True)
 

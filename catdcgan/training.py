@@ -172,7 +172,7 @@ def train(
             `evaluate` returns anything but real numbers by name. The last good checkpoint is kept.
         ValueError: the images are not square, or their side is not a multiple of 16 from 32 up; an unknown
             `augment`, `z_distribution` or `mixed_precision`; or neither `epoch_count` nor `step_count`.
-        KeyboardInterrupt: after Ctrl-C, once everything is saved.
+        KeyboardInterrupt, SystemExit: after Ctrl-C, SIGTERM or SIGHUP, once everything is saved.
     """
     arguments = locals()
     _, height, width, _ = data_shape

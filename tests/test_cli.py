@@ -40,13 +40,16 @@ from catdcgan import (
     train,
 )
 from catdcgan.cli import main, parser
+from catdcgan.errors import InputError
 from catdcgan.explore.directions import Directions
 from catdcgan.explore.model_options import model_options
 from catdcgan.images import image_grid
+from catdcgan.output import check_folders
 from catdcgan.run.folder import RunFolder, folder_of
 from catdcgan.run.start import TrainingData
 from catdcgan.run.workers import Workers
 from catdcgan.settings import RECIPES, Settings
+from catdcgan.tf1 import tf
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = ["--drawn-count=16", "--size=32", "--base-filters=4", "--batch-size=8", "--z-dim=8"]
@@ -130,7 +133,8 @@ def test_help_of_a_command_explains_every_option(name: str, capsys: pytest.Captu
     entries = [entry.split() for entry in listing.split("\n  -") if entry.strip()]
     assert [words[0].strip("-,") for words in entries] == ["h", *OPTIONS[name]]
     assert all(len(words) > 2 for words in entries), "every option has an explanation"
-    assert "None" not in listing.replace("(default: None)", "")
+    assert not re.search(r"\(default: (None|False|\(\)|\[)", listing)
+    assert all(" ".join(words).count("(default:") <= 1 for words in entries)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,7 +257,7 @@ def test_a_recipe_sets_what_the_command_does_not(given: list[Given], tmp_path: P
     ("data", "options"),
     [
         ("drawn", "--flip"),
-        ("cats", "--mode=L --z=normal --augment=color --learning-rate-D=0.001 --average-decay=0.9"),
+        ("40", "--mode=L --z=normal --augment=color --learning-rate-D=0.001 --average-decay=0.9"),
     ],
 )
 def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_the_run(
@@ -264,7 +268,7 @@ def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_th
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["draw", "--count=9", "--size=40", "--out=cats"]) == 0
+    assert main(["draw", "--count=9", "--size=40", "--out=40"]) == 0
     assert main(["train", f"--data={data}", "--out=run", "--steps=1", *options.split(), *TINY]) == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -274,8 +278,8 @@ def test_resume_alone_goes_on_from_anywhere_with_the_pictures_and_settings_of_th
     assert "warning: --recipe is for a new run: settings come from" in capsys.readouterr().err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert [start["changed"] for start in record["starts"]] == [{}, {}, {"step_count": [1, 2]}]
-    assert record["options"]["data_source"] == (data if data == "drawn" else str(tmp_path / "cats"))
-    shutil.move(tmp_path / "cats", tmp_path / "moved")
+    assert record["options"]["data_source"] == (data if data == "drawn" else str(tmp_path / "40"))
+    shutil.move(tmp_path / "40", tmp_path / "moved")
     assert main([*resume, f"--data={'drawn' if data == 'drawn' else tmp_path / 'moved'}"]) == 0
 
 
@@ -829,15 +833,24 @@ def test_what_needs_no_tensorflow_does_not_wait_for_it(trained: Path, tmp_path: 
     assert done.stdout.splitlines()[-1:] == [str([0, *(1 for _ in refused)])], done.stderr
 
 
+def test_a_drive_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    with pytest.raises(InputError, match="is not there: name another folder"):
+        check_folders(Path("cats"))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("OOM"), tf.errors.ResourceExhaustedError(None, None, "OOM\nmore")]
+)
 def test_too_little_memory_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def draw_cats(*_: Any, **__: Any) -> None:
-        raise MemoryError("Unable to allocate 1 TiB")
+        raise error
 
     monkeypatch.setattr("catdcgan.cli.draw_cats", draw_cats)
     assert main(["draw", f"--out={tmp_path / 'cats'}"]) == 1
-    assert "catdcgan: out of memory (Unable to allocate 1 TiB): use" in capsys.readouterr().err
+    assert capsys.readouterr().err == "catdcgan: out of memory (OOM): use fewer or smaller pictures\n"
 
 
 # Wrong usage: status 2, and the usage
@@ -1042,6 +1055,7 @@ def test_printed_commands_say_how_the_model_was_trained() -> None:
             "were in /no/cats, which no longer exists: give their folder with --data",
         ),
         ("train --out=torn --resume", "torn/run.json is damaged: remove it"),
+        ("train --data=loop --out=new", "loop"),
         ("draw --count=1 --size=32 --out=a-file", "a-file"),
         ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),
         ("draw --count=1 --size=32 --out=folder.png", "folder.png is a folder: name a file"),
@@ -1078,6 +1092,7 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "cat.png").write_text("no picture")
     (tmp_path / "a-file").write_text("a file")
+    (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "cats.npy").mkdir()
     (tmp_path / "cats").mkdir()
@@ -1102,6 +1117,7 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     "arguments",
     [
         "draw --count=1 --size=8 --out=cats.png",
+        f"draw --count=1 --size=32 --out={300 * 'x'}.txt",
         "draw --count=1 --size=32 --seed=-1 --out=cats.png",
         "train --data=drawn --out=new --size=32 --seed=-1",
         "sample --checkpoint=model.ckpt --count=1 --seed=-1",

@@ -78,7 +78,7 @@ def use(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Use]:
 
 def test_memory_does_not_grow_after_200_steps(use: dict[int, Use]) -> None:
     # A sound run grows by 0.06 %. One that keeps 10 KB a step grows by 1.6 %: what building the graph has
-    # freed takes up the first 8 MB. With TensorFlow 2.16 it shrinks by 1.7 %, hence the smallest and not the first.
+    # freed takes up the first 8 MB. With TensorFlow 2.16 it shrinks by 1.7 % first, hence the smallest.
     smallest = min(now.resident for step, now in use.items() if step >= 200)
     grown = {step: f"{now.resident / smallest - 1:+.2%}" for step, now in use.items()}
     assert use[2000].resident / smallest - 1 < 0.01, grown

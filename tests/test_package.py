@@ -18,7 +18,7 @@ from pictures import files
 
 import catdcgan
 from catdcgan import __version__, random_latents, sample
-from catdcgan.tf1 import NOISE, tf
+from catdcgan.tf1 import NOISE, tf, without_log_lines
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
@@ -168,6 +168,18 @@ def test_variables_that_the_user_has_set_stay_and_show_the_log_lines() -> None:
 def test_who_asks_tensorflow_for_silence_gets_no_more_log_lines_than_by_default(level: str) -> None:
     program = "from catdcgan.tf1 import tf; g = tf.Graph(); tf.Session(graph=g).run(g.create_op('NoOp', []))"
     assert run_program(program, TF_CPP_MIN_LOG_LEVEL=level).stderr == ""
+
+
+def test_without_a_place_for_temporary_files_log_lines_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with without_log_lines():
+        os.write(2, b"I0000 a log line\n")
+    assert capfd.readouterr().err == "I0000 a log line\n"
 
 
 def test_eager_mode_and_the_default_graph_are_as_before_after_drawing(run: Path) -> None:

@@ -283,7 +283,7 @@ def _from_kaggle() -> Path:
         kagglehub = importlib.import_module("kagglehub")
     except ImportError as error:
         raise DownloadError(
-            f"the CAT dataset comes through kagglehub ({error}): pip install '.[kaggle]', or download "
+            f"the CAT dataset comes through kagglehub ({error}): pip install -e '.[kaggle]', or download "
             f"the zip with a browser from {page}"
         ) from error
     try:

@@ -54,7 +54,7 @@ def read_face(
         with _opened(photo) as (image, reduced):
             image.load()
             if eyes is not None:
-                face = _at_eyes(upright(image), np.asarray(eyes, np.float64) / reduced, size)
+                face = _at_eyes(upright(image), np.asarray(eyes, np.float64), reduced, size)
             elif annotated:  # in pixels of the photo as stored: see `prepare_photos`
                 refuse_special(Path(source))
                 with Path(source).open("rb") as file:
@@ -104,13 +104,12 @@ def _opened(photo: str | os.PathLike[str]) -> Iterator[tuple[Image.Image, int]]:
         yield image, round(width / image.width)
 
 
-def _at_eyes(photo: Image.Image, eyes: np.ndarray, size: int) -> Image.Image:
+def _at_eyes(photo: Image.Image, eyes: np.ndarray, reduced: int, size: int) -> Image.Image:
+    width, height = photo.width * reduced, photo.height * reduced
     for x, y in eyes:
-        if not (0 <= x <= photo.width and 0 <= y <= photo.height):
-            raise FaceError(
-                f"an eye, at ({x:g}, {y:g}), lies outside the {photo.width} x {photo.height} pixels"
-            )
-    return _cut(photo, eyes_landmarks(eyes), size)
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise FaceError(f"an eye, at ({x:g}, {y:g}), lies outside the {width} x {height} pixels")
+    return _cut(photo, eyes_landmarks(eyes / reduced), size)
 
 
 def _cut(photo: Image.Image, landmarks: np.ndarray, size: int) -> Image.Image:

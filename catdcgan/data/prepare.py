@@ -113,7 +113,10 @@ def prepare_photos(
                     bar.update()
             finally:  # on Ctrl-C too: photos in progress are finished, the others are not begun
                 pool.shutdown(cancel_futures=True)
-    pictures = earlier | report.already_there | report.written
+    made = report.already_there | report.written
+    left = {name: picture for name, picture in earlier.items() if (out / picture).exists()}
+    report.left_over |= {name: picture for name, picture in left.items() if name not in made}
+    pictures = earlier | made
     facts = {"summary": report.summary(), "size": size, **asdict(report), "pictures": pictures}
     _write_report(out, source, facts)
     return report

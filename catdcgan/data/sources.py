@@ -41,11 +41,12 @@ class Report:
     refused: dict[str, str] = field(default_factory=dict)  # unsafe members of a zip, names too long
     without_photo: dict[str, str] = field(default_factory=dict)  # annotations
     passed_over: dict[str, str] = field(default_factory=dict)  # files without a picture's suffix
+    left_over: dict[str, str] = field(default_factory=dict)  # pictures of earlier calls alone
 
     @property
     def photos(self) -> int:
         """Number of photos in the source."""
-        no_photos = ("without_photo", "passed_over")
+        no_photos = ("without_photo", "passed_over", "left_over")
         return sum(len(names) for section, names in asdict(self).items() if section not in no_photos)
 
     def summary(self) -> str:
@@ -53,6 +54,7 @@ class Report:
         counts = {section.replace("_", " "): len(names) for section, names in asdict(self).items()}
         counts["annotations without photo"] = counts.pop("without photo")
         counts["other files passed over"] = counts.pop("passed over")
+        counts["more pictures left from an earlier call"] = counts.pop("left over")
         parts = [f"{counts.pop('written')} written"]
         parts += [f"{count} {section}" for section, count in counts.items() if count]
         return f"{self.photos} photo{'s' * (self.photos != 1)}: {', '.join(parts)}"

@@ -31,7 +31,7 @@ from catdcgan.settings import LARGEST_SEED, some_path, whole
 SHEET, NEIGHBOURS = 256, 16  # pictures in the sheets
 
 TEXT = """Measure how good the cats of one or more checkpoints are, beside photos: faces found, variety,
-patterns, details, copies. catdcgan/evaluate/figures.py explains each figure and how far to trust it. A folder
+patterns, details, copies. docs/quality.md explains each figure and how far to trust it. A folder
 of pictures can be given in place of a checkpoint."""
 
 
@@ -84,7 +84,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise InputError("the checkpoints make pictures of different kinds: evaluate them one by one")
     size, mode = kinds.pop() if kinds else (128, "RGB")
     if not can_find_faces():
-        warnings.warn("faces are not counted: that needs OpenCV 4: pip install '.[evaluate]'", stacklevel=2)
+        warnings.warn(
+            "faces are not counted: that needs OpenCV 4: pip install -e '.[evaluate]'", stacklevel=2
+        )
 
     def pictures(name: str) -> np.ndarray:
         if name in folders:

@@ -47,7 +47,7 @@ def blur(images: np.ndarray) -> np.ndarray:
 
 
 def laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
-    """Split images (n, size, size, c) into the detail that each halving loses, and the rest at 16 px."""
+    """Split (n, size, size, c) images into the detail lost at each halving, and the rest, at most 16 px."""
     levels, images = [], images.astype(np.float32)
     while images.shape[1] > 16:
         smaller = blur(images)[:, ::2, ::2]

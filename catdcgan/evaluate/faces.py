@@ -8,9 +8,9 @@ import numpy as np
 
 
 def can_find_faces() -> bool:
-    """Whether OpenCV is installed, in a version that has the detector."""
+    """Whether OpenCV is installed, in a version that has the detector, and with the detector's file."""
     try:
-        from cv2 import CascadeClassifier  # noqa: F401
+        from cv2 import CascadeClassifier, data  # noqa: F401
     except ImportError:
         return False
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,8 @@ def _lookalike(options: argparse.Namespace) -> None:
     existing_checkpoint(options.checkpoint)
     for file in (options.out, latents):
         check_file(file)
-        if file.resolve() in [Path(photo).resolve() for photo in options.photos]:
+        # Compared on disk, because a system may ignore case.
+        if file.exists() and any(file.samefile(photo) for photo in options.photos if os.path.exists(photo)):
             options.refuse(f"--out would overwrite the photo {file}: name another picture")
 
     from catdcgan.explore.lookalike import encoder_of, find_doubles

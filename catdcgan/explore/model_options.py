@@ -15,7 +15,7 @@ def add_model_options(parser: argparse.ArgumentParser, latents: bool = True, man
     several models: then ``checkpoint`` is a list.
     """
     add, included = parser.add_argument, "models/model.ckpt"
-    text = "a checkpoint, or the folder of a run"
+    text = "a checkpoint, or the folder of a run" + f" (default: {included})" * many
     named: dict[str, Any] = {"nargs": "+", "default": [included]} if many else {"default": included}
     add("--checkpoint", type=some_path, metavar="PATH", help=text, **named)
     text = "the model was trained on pixels in [-0.5, 0.5], like the article author's"

@@ -49,7 +49,7 @@ def export_onnx(
     try:
         onnx = importlib.import_module("onnx")
     except ImportError as error:
-        raise InputError(f"this needs the package onnx ({error}): pip install '.[onnx]'") from None
+        raise InputError(f"this needs the package onnx ({error}): pip install -e '.[onnx]'") from None
     except AttributeError as error:  # from 1.19 on it uses what the ml_dtypes of TensorFlow 2.16 lacks
         raise InputError(f"onnx does not fit this TensorFlow ({error}): pip install 'onnx<1.19'") from None
     made = read_architecture(checkpoint)

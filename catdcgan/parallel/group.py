@@ -117,9 +117,9 @@ class Group(Alone):
         """Wait until worker 0 no longer says that it is busy, and learn the step of its last checkpoint."""
         # What all workers give is added up: the others give 0 for what worker 0 alone knows.
         step = last_step(self._models) if self.leads else 0
-        busy, self._saved_step = self._messages.add(busy, step)
-        if busy and not self.leads:
-            self._meet_worker_0()
+        heard, self._saved_step = self._messages.add(busy, step)
+        while heard and not self.leads:
+            heard, self._saved_step = self._messages.add(0, 0)
 
     def _reassure(self) -> None:
         """While worker 0 saves or draws, let the others wait for longer than their limit."""

@@ -33,6 +33,7 @@ class Messages:
 
         Raises:
             RunError: the address cannot be listened on, or another worker cannot be reached.
+            OSError: TensorFlow's server does not start.
         """
         self.workers = workers
         key, self.sums_key, self.variables_key = (next(_keys) for _ in range(3))

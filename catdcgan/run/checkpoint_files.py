@@ -144,7 +144,7 @@ def existing_checkpoint(path: str | os.PathLike[str]) -> Path:
 
 def absent_files(path: str | os.PathLike[str]) -> list[str]:
     """The suffixes of a checkpoint's missing files."""
-    return [ending for ending in ENDINGS if not Path(f"{os.fspath(path)}{ending}").is_file()]
+    return [ending for ending in ENDINGS if not os.path.isfile(f"{os.fspath(path)}{ending}")]
 
 
 def abridged_names(names: Iterable[str]) -> str:

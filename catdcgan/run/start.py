@@ -19,7 +19,7 @@ from catdcgan.run.history import rewind_history
 from catdcgan.run.memory import refuse_beyond_memory
 from catdcgan.run.precision import settle_precision
 from catdcgan.run.record import changed_options, record_start, versions
-from catdcgan.run.schedule import Position
+from catdcgan.run.schedule import Position, Schedule
 from catdcgan.run.start_from import restore_start
 from catdcgan.run.workers import Workers
 from catdcgan.settings import PROBABILITY, SURENESS, Settings, to_record
@@ -59,10 +59,11 @@ def checked_settings(
     workers.check(settings.batch_size)
     if workers.size > 1 and data.held_out is not None:
         raise InputError("--held-out works in a single process: leave it out, or train with one worker")
-    if settings.step_count and settings.generator_waits >= settings.step_count:
+    last_step = Schedule(settings, data.shape[0], Position()).last_step
+    if 0 < last_step <= settings.generator_waits:
         raise InputError(
             f"the generator would learn nothing: it waits for {settings.generator_waits} steps, and training "
-            f"ends after {settings.step_count}. Raise --steps, or lower --generator-waits"
+            f"ends after {last_step}. Raise --steps or --epochs, or lower --generator-waits"
         )
     if workers.leads:
         find_start(folder.models, resume)

@@ -76,7 +76,7 @@ class Workers:
         """
         for address in self.addresses:
             found = re.fullmatch(r"[^\s:,/]+:(\d{1,5})", address)
-            if not found or not 0 < int(found[1]) < 2**16:
+            if not found or not 0 < int(found[1]) < 2**16 or not _is_host(address.partition(":")[0]):
                 raise InputError(f"the worker {address!r} is not host:port, such as cats1.example.org:2222")
             if self.addresses.count(address) > 1:
                 raise InputError(f"{address} is the address of two workers: each needs its own")
@@ -102,6 +102,15 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
     add("--worker", type=whole(0), default=unset, metavar="N", help=text)
     text = "with several workers: give up one that is silent for so many seconds"
     add("--step-limit", type=positive, default=Workers.step_limit, metavar="SECONDS", help=text)
+
+
+def _is_host(name: str) -> bool:
+    """Whether sockets accept a host's name: no part of it is empty or has more than 63 letters."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _addresses(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 # Lines that TensorFlow's C++ code logs on every machine: start-up messages, and warnings of a missing GPU.
 NOISE = re.compile(
@@ -28,8 +28,13 @@ def without_log_lines() -> Iterator[None]:
     if _user_wants_log_lines:
         yield
         return
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as log:
+    with ExitStack() as stack:
+        try:
+            log = stack.enter_context(tempfile.TemporaryFile())
+        except OSError:  # there is no folder for temporary files: the lines are shown
+            yield
+            return
+        stderr = os.dup(2)
         os.dup2(log.fileno(), 2)
         try:
             yield

@@ -474,6 +474,16 @@ def test_second_run_skips_what_is_finished_and_makes_the_rest(out: Path) -> None
     assert len(run(CATS, out, size=32).written) == 2
 
 
+def test_pictures_of_an_earlier_call_that_this_one_would_not_make_are_named(out: Path) -> None:
+    files = {"a.jpg": photo((200, 180)), "b.jpg": photo((400, 300))}
+    run(files, out)
+    for _ in range(2):
+        report = run(files, out, size=256)
+        assert report.left_over == {"a.jpg": "a.png"}
+        assert report.summary().endswith("1 too small, 1 more pictures left from an earlier call")
+    assert run(files, out).left_over == {}
+
+
 def test_pictures_of_another_source_are_neither_taken_for_ones_own_nor_lost(tmp_path: Path) -> None:
     sources = [write_folder({"x.jpg": photo(seed=i)}, tmp_path / name) for i, name in enumerate("AB")]
     out = tmp_path / "faces"

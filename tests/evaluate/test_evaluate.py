@@ -212,7 +212,7 @@ def test_without_opencv_4_a_warning_says_what_to_install_and_the_rest_is_measure
     monkeypatch.setitem(sys.modules, "cv2", installed)
     assert main(["evaluate", "--checkpoint", str(drawn), "--count=64"]) == 0
     out, err = capsys.readouterr()
-    assert "warning: faces are not counted: that needs OpenCV 4: pip install '.[evaluate]'" in err
+    assert "warning: faces are not counted: that needs OpenCV 4: pip install -e '.[evaluate]'" in err
     assert "variety" in out
     assert "faces found" not in out
 

@@ -128,6 +128,8 @@ def test_a_huge_jpeg_is_decoded_at_half_its_size(tmp_path: Path, monkeypatch: py
     eyes = np.array([[200 + 0.28 * 256, 80 + 0.4 * 256], [200 + 0.72 * 256, 80 + 0.4 * 256]])
     small = np.asarray(Image.fromarray(face).resize((128, 128), Image.Resampling.LANCZOS))
     assert rms(read_face(tmp_path / "photo.jpg", eyes, 128, "RGB"), small) < 10
+    with pytest.raises(InputError, match=r"an eye, at \(700, 9\), lies outside the 600 x 400 pixels"):
+        read_face(tmp_path / "photo.jpg", np.array([[200, 9], [700, 9]]))
 
 
 def test_the_link_is_the_pages() -> None:
@@ -180,6 +182,7 @@ def test_the_command_makes_a_sheet_and_latents_that_sample_takes(
         ("wide.png --eyes=(1,2),(3,4)", 2, "is not X,Y,X,Y"),
         ("wide.png --eyes=1,2,3,1e99", 2, "is not X,Y,X,Y"),
         ("small.png --out=small.png", 2, "--out would overwrite the photo small.png"),
+        ("small.png --out=SMALL.PNG", 2, "--out would overwrite the photo SMALL.PNG"),
         ("piped.png", 1, "piped.png.cat is a pipe or a device"),
         (" wide.png" * (MOST_PHOTOS + 1), 2, "65 photos: give at most 64 at once"),
         ("wide.png --out=cats.txt", 2, "no picture's name"),
@@ -198,6 +201,7 @@ def test_bad_photos_are_one_error_each(
     for name in ("wide.png", "marked.png", "piped.png"):
         Image.new("RGB", (80, 40)).save(name)
     Image.new("RGB", (16, 16)).save("small.png")
+    os.link("small.png", "SMALL.PNG")  # the same file, as on a system that ignores case
     Image.new("1", (8001, 8000)).save("huge.png")
     Image.new("1", (14_000, 14_000)).save("bomb.png")
     Path("text.png").write_text("no picture")

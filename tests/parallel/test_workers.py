@@ -60,6 +60,8 @@ def test_a_malformed_tf_config_is_one_error_that_shows_what_it_should_be(text: s
         (Workers(("one", "two:1")), "'one' is not host:port"),
         (Workers(("one:1", "")), "'' is not host:port"),
         (Workers(("one:1", "two:66000")), "'two:66000' is not host:port"),
+        (Workers(("one..org:1", "two:1")), "'one..org:1' is not host:port"),
+        (Workers((64 * "a" + ":1", "two:1")), "' is not host:port"),
         (Workers(("one:1", "one:1")), "one:1 is the address of two workers"),
         (Workers(TWO, 2), "no worker 2 among 2, which are numbered from 0"),
         (Workers((), 1), "no worker 1 among 1"),

@@ -114,6 +114,7 @@ def test_the_command_line_takes_a_folder_whose_place_is_kept(
     assert f"holds out were in {folder}, which no longer exists: give their" in capsys.readouterr().err
     assert main(["train", "--quiet", "--resume", f"--out={run}", "--held-out=none", "--steps=4"]) == 0
     assert ["d_held_out" in line for line in read_history(run / "history.jsonl")][2:] == [False, False]
+    assert main(["train", "--quiet", "--resume", f"--out={run}"]) == 0
 
 
 @pytest.mark.parametrize("part", ["0", "1", "-0.1", "1.5", "nan", ""])

@@ -90,10 +90,13 @@ def test_the_command_line_takes_sizes_and_waiting_from_the_checkpoint(
     ]
     assert main([*command, f"--steps={WAIT}", "--batch-size=16"]) == 1
     assert f"it waits for {WAIT} steps, and training ends after {WAIT}" in capsys.readouterr().err
-    assert main([*command, f"--steps={WAIT + 9}", "--epochs=1", "--batch-size=16"]) == 0
+    command += [f"--steps={WAIT + 9}", "--epochs=1", "--batch-size=16"]
+    assert main(command) == 1
+    assert f"it waits for {WAIT} steps, and training ends after 2." in capsys.readouterr().err
+    assert main([*command, "--generator-waits=1"]) == 0
     record = read_record(out / "run.json")
     assert record
-    taken = {"z_dim": 100, "base_filters": 4, "image_size": 32, "image_mode": "RGB", "generator_waits": WAIT}
+    taken = {"z_dim": 100, "base_filters": 4, "image_size": 32, "image_mode": "RGB", "generator_waits": 1}
     assert taken.items() <= record["options"].items()
     assert record["options"]["start_from"] == str(source)
     assert main(["train", "--resume", f"--out={out}", "--epochs=2", "--quiet"]) == 0
