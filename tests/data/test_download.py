@@ -538,7 +538,7 @@ def test_a_file_url_is_copied_and_its_source_stays(tmp_path: Path, host: str) ->
 @pytest.mark.parametrize(
     ("kagglehub", "message"),
     [
-        (None, r"pip install '\.\[kaggle\]'"),
+        (None, r"pip install -e '\.\[kaggle\]'"),
         (Mock(dataset_download=lambda _: "no/where"), "no.where"),
         (
             Mock(dataset_download=Mock(side_effect=RuntimeError("403 Client Error.\n\nNo permission"))),

@@ -153,7 +153,7 @@ def test_without_onnx_the_error_says_how_to_get_it(
     narrow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(InputError, match=r"pip install '\.\[onnx\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[onnx\]'"):
         export_onnx(narrow, tmp_path / "cats.onnx")
 
 

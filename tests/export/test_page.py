@@ -47,7 +47,7 @@ def playwright() -> Iterator[Any]:
     try:
         api = importlib.import_module("playwright.sync_api")
     except ImportError:
-        skip("Playwright is not installed: pip install -c constraints.txt '.[page-test]'")
+        skip("Playwright is not installed: pip install -c constraints.txt -e '.[page-test]'")
     with api.sync_playwright() as started:
         yield started
 
