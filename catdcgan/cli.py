@@ -100,8 +100,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         print("catdcgan: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        # The second is TensorFlow's, which need not be loaded.
-        if type(error).__name__ not in ("MemoryError", "ResourceExhaustedError"):
+        # TensorFlow's error is told by its name, because TensorFlow need not be loaded.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
             raise
         reason = f"{error}".partition("\n")[0]
         print(_message(f"out of memory ({reason}): use fewer or smaller pictures"), file=sys.stderr)
@@ -325,15 +325,14 @@ def _train(options: argparse.Namespace) -> None:
 
 def _with_absolute_paths(settings: Settings) -> Settings:
     """The settings for run.json, whose paths must mean the same from any folder."""
-    paths = {"data_source": settings.data_source, "held_out": settings.held_out}
+    paths: dict[str, Any] = {}
+    if settings.data_source and settings.data_source != DRAWN:
+        paths["data_source"] = os.path.abspath(settings.data_source)
+    if settings.held_out and not part_of(settings.held_out):
+        paths["held_out"] = os.path.abspath(settings.held_out)
     if settings.start_from:
-        paths["start_from"] = str(find_checkpoint(settings.start_from))
-    absolute: dict[str, Any] = {
-        name: os.path.abspath(path)
-        for name, path in paths.items()
-        if path and path != DRAWN and not (name == "held_out" and part_of(path))
-    }
-    return replace(settings, **absolute)
+        paths["start_from"] = os.path.abspath(find_checkpoint(settings.start_from))
+    return replace(settings, **paths)
 
 
 def _check_run(folder: RunFolder, settings: Settings, resume: bool) -> None:

@@ -99,15 +99,16 @@ def check_folders(*folders: Path) -> None:
     """Refuse folders that cannot be written to: a file is in the way, or permissions are missing.
 
     Raises:
-        InputError: a folder, or one of its parents, is a file or may not be written to; or its drive is
-            not there.
+        InputError: a folder, or one of its parents, is a file, a broken link or may not be written to; or
+            its drive is not there.
     """
     for folder in folders:
-        existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
+        existing = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
         if existing is None:
             raise InputError(f"{folder.anchor or folder} is not there: name another folder")
         if not existing.is_dir():
-            raise InputError(f"{existing} is a file: name a folder")
+            what = "a file" if os.path.exists(existing) else "a link that leads nowhere"
+            raise InputError(f"{existing} is {what}: name a folder")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise InputError(f"{existing} is a folder that you may not write to: name another")
 

@@ -834,7 +834,7 @@ def test_what_needs_no_tensorflow_does_not_wait_for_it(trained: Path, tmp_path: 
 
 
 def test_a_drive_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "exists", lambda _: False)
+    monkeypatch.setattr("os.path.lexists", lambda _: False)
     with pytest.raises(InputError, match="is not there: name another folder"):
         check_folders(Path("cats"))
 
@@ -1055,7 +1055,10 @@ def test_printed_commands_say_how_the_model_was_trained() -> None:
             "were in /no/cats, which no longer exists: give their folder with --data",
         ),
         ("train --out=torn --resume", "torn/run.json is damaged: remove it"),
-        ("train --data=loop --out=new", "loop"),
+        ("train --data=loop --out=new", "loop: no such folder"),
+        ("train --data=cats --out=loop", "loop is a link that leads nowhere: name a folder"),
+        ("draw --count=1 --size=32 --out=loop/cats.png", "loop is a link that leads nowhere"),
+        ("prepare cats --out=loop", "loop is a link that leads nowhere"),
         ("draw --count=1 --size=32 --out=a-file", "a-file"),
         ("draw --count=1 --size=32 --out=a-file/cats.png", "a-file"),
         ("draw --count=1 --size=32 --out=folder.png", "folder.png is a folder: name a file"),

@@ -114,8 +114,8 @@ def prepare_photos(
             finally:  # on Ctrl-C too: photos in progress are finished, the others are not begun
                 pool.shutdown(cancel_futures=True)
     made = report.already_there | report.written
-    left = {name: picture for name, picture in earlier.items() if (out / picture).exists()}
-    report.left_over |= {name: picture for name, picture in left.items() if name not in made}
+    unmade = {name: picture for name, picture in earlier.items() if name not in made}
+    report.left_over |= {name: picture for name, picture in unmade.items() if (out / picture).exists()}
     pictures = earlier | made
     facts = {"summary": report.summary(), "size": size, **asdict(report), "pictures": pictures}
     _write_report(out, source, facts)

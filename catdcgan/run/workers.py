@@ -75,8 +75,8 @@ class Workers:
                 batch has fewer images than there are workers.
         """
         for address in self.addresses:
-            found = re.fullmatch(r"[^\s:,/]+:(\d{1,5})", address)
-            if not found or not 0 < int(found[1]) < 2**16 or not _is_host(address.partition(":")[0]):
+            found = re.fullmatch(r"([^\s:,/]+):(\d{1,5})", address)
+            if not found or not _is_host(found[1]) or not 0 < int(found[2]) < 2**16:
                 raise InputError(f"the worker {address!r} is not host:port, such as cats1.example.org:2222")
             if self.addresses.count(address) > 1:
                 raise InputError(f"{address} is the address of two workers: each needs its own")

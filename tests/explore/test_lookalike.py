@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -201,7 +202,8 @@ def test_bad_photos_are_one_error_each(
     for name in ("wide.png", "marked.png", "piped.png"):
         Image.new("RGB", (80, 40)).save(name)
     Image.new("RGB", (16, 16)).save("small.png")
-    os.link("small.png", "SMALL.PNG")  # the same file, as on a system that ignores case
+    with suppress(FileExistsError):  # raised by a system that ignores case, which this imitates
+        os.link("small.png", "SMALL.PNG")
     Image.new("1", (8001, 8000)).save("huge.png")
     Image.new("1", (14_000, 14_000)).save("bomb.png")
     Path("text.png").write_text("no picture")
